@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Blocks: operands loaded, one call of the elementwise kernel, terms summed, results stored.
+ */
+#include "blocks.h"
+
+/* Rows that follow one another along the innermost batch axis. */
+typedef struct {
+    const gkl_plan *plan;
+    ptrdiff_t kept, row, rows;
+    ptrdiff_t first, length; /* along d */
+    const char *in[GKL_MAX_IN];
+    char *out[GKL_MAX_OUT];
+    ptrdiff_t in_stride[GKL_MAX_IN], out_stride[GKL_MAX_OUT];
+    double *sums;
+    ptrdiff_t bad;
+} gkl_rows;
+
+/* A numbers-of-a-block buffer, in whole vectors, of either type. */
+typedef struct {
+    _Alignas(64) double x[GKL_BLOCK + GKL_PAD];
+} gkl_buffer;
+
+typedef struct {
+    gkl_buffer in[GKL_MAX_IN], out[GKL_MAX_GRAD], term[GKL_MAX_SUMS];
+    const char *held[GKL_MAX_IN]; /* what in[] holds of an operand that all rows share, */
+    ptrdiff_t held_rows[GKL_MAX_IN], held_n[GKL_MAX_IN]; /* so that it is loaded once */
+} gkl_scratch;
+
+static ptrdiff_t offset(const gkl_plan *plan, const ptrdiff_t *stride, ptrdiff_t kept,
+                        ptrdiff_t row) {
+    ptrdiff_t sum = 0;
+    for (int axis = plan->ndim - 1; axis >= plan->nkept; --axis) {
+        sum += row % plan->shape[axis] * stride[axis];
+        row /= plan->shape[axis];
+    }
+    for (int axis = plan->nkept - 1; axis >= 0; --axis) {
+        sum += kept % plan->shape[axis] * stride[axis];
+        kept /= plan->shape[axis];
+    }
+    return sum;
+}
+
+static void in_at(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, const char **in) {
+    for (int k = 0; k < GKL_MAX_IN; ++k) {
+        const gkl_array *x = &plan->job->in[k];
+        in[k] = x->data ? x->data + offset(plan, plan->in[k], kept, row) : NULL;
+    }
+}
+
+void gkl_out_at(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, char **out) {
+    for (int k = 0; k < GKL_MAX_OUT; ++k) {
+        const gkl_array *x = &plan->job->out[k];
+        out[k] = x->data ? x->data + offset(plan, plan->out[k], kept, row) : NULL;
+    }
+}
+
+/* Is KL undefined in dimension j of this row? */
+static int bad_dimension(const gkl_job *job, const char *const *in, ptrdiff_t j) {
+    const gkl_kind kinds[] = {job->p, job->q};
+    for (int k = 0; k < 4; ++k)
+        if (in[k]) {
+            const double x = gkl_read(job->storage, in[k] + j * job->in[k].step);
+            const gkl_kind kind = kinds[k / 2];
+            const int positive = k % 2 && (kind == GKL_VAR || kind == GKL_STD);
+            if (!(fabs(x) <= DBL_MAX) || (positive && x <= 0))
+                return 1;
+        }
+    return 0;
+}
+
+/* A row with a total that is not finite: an overflow has its value, a bad item gets NaN, where
+ * KL of a dimension is asked for in that dimension only. */
+static int judge(const gkl_plan *plan, const char *const *in, char *const *out) {
+    const gkl_job *job = plan->job;
+    int bad = 0;
+    for (ptrdiff_t j = 0; j < job->dim; ++j)
+        if (bad_dimension(job, in, j)) {
+            bad = 1;
+            if (job->output != GKL_PER_DIM)
+                break;
+            gkl_write(plan->is_f64, out[0] + j * job->out[0].step, (double)NAN);
+        }
+    if (bad && job->output == GKL_GRAD)
+        for (int k = 1; k < GKL_MAX_GRAD; ++k)
+            for (ptrdiff_t j = 0; j < gkl_extent(plan, k, job->dim) && !plan->sum_batch[k]; ++j)
+                gkl_write(plan->is_f64, out[k] + j * job->out[k].step, (double)NAN);
+    return bad;
+}
+
+static void poison(const gkl_plan *plan, double *sums, ptrdiff_t length) {
+    for (int k = 1; k < GKL_MAX_GRAD; ++k) {
+        const ptrdiff_t width = gkl_width(plan, k, length);
+        for (ptrdiff_t j = 0; j < width; ++j)
+            sums[j] = (double)NAN;
+        sums += 2 * width;
+    }
+}
+
+/* total[t * stride] are the sums of one row */
+static int emit(const gkl_plan *plan, const char *const *in, char *const *out, const double *total,
+                ptrdiff_t stride, double *sums, ptrdiff_t length) {
+    int finite = 1, bad = 0;
+    for (int t = 0; t < plan->nsums; ++t)
+        finite &= fabs(total[t * stride]) <= DBL_MAX;
+    if (!finite)
+        bad = judge(plan, in, out);
+    for (int i = 0; i < plan->emits; ++i) {
+        const gkl_emit *e = &plan->emit[i];
+        gkl_write(plan->is_f64, out[e->out],
+                  bad ? (double)NAN : e->factor * total[e->term * stride]);
+    }
+    if (sums) {
+        double *sum = sums;
+        for (int k = 1; k < GKL_MAX_GRAD; ++k) {
+            if (plan->sum_dim[k] && plan->sum_batch[k])
+                gkl_two_sum(&sum[0], &sum[1], total[plan->sum_dim[k] * stride]);
+            sum += 2 * gkl_width(plan, k, length);
+        }
+        if (bad)
+            poison(plan, sums, length);
+    }
+    return bad;
+}
+
+int gkl_emit_row(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, const double *total,
+                 double *sums) {
+    const char *in[GKL_MAX_IN];
+    char *out[GKL_MAX_OUT];
+    in_at(plan, kept, row, in);
+    gkl_out_at(plan, kept, row, out);
+    return emit(plan, in, out, total, 1, sums, 0);
+}
+
+/* nrows x n numbers of every operand from row i, element j on: as they lie, or through scratch */
+static void load(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff_t nrows,
+                 ptrdiff_t j, ptrdiff_t n, gkl_block *block) {
+    const gkl_plan *plan = run->plan;
+    for (int k = 0; k < GKL_MAX_IN; ++k) {
+        const gkl_type storage = k < GKL_WEIGHT ? plan->job->storage : plan->is_f64 ? GKL_F64 : GKL_F32;
+        if (!run->in[k]) {
+            block->in[k] = NULL;
+            continue;
+        }
+        const ptrdiff_t stride = run->in_stride[k], step = plan->job->in[k].step;
+        const char *from = run->in[k] + i * stride + j * step;
+        const int dense = step == plan->size || n == 1;
+        if (storage >= GKL_F32 && dense
+            && (nrows == 1 || stride == n * plan->size)) {
+            block->in[k] = from;
+            block->ahead[k] = n == 1 ? step : PREFETCH_BYTES;
+            continue;
+        }
+        block->in[k] = scratch->in[k].x;
+        block->ahead[k] = 0;
+        const int held = stride == 0 && scratch->held[k] == from && scratch->held_n[k] == n;
+        if (held && scratch->held_rows[k] >= nrows)
+            continue;
+        gkl_gather(storage, from, nrows, stride, n, step, scratch->in[k].x);
+        scratch->held[k] = from;
+        scratch->held_rows[k] = nrows;
+        scratch->held_n[k] = n;
+    }
+}
+
+/* where the kernel puts the gradients: in place when they are dense there and are not to be
+ * streamed past the cache or summed */
+static void place(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff_t nrows,
+                  ptrdiff_t j, ptrdiff_t n, gkl_block *block) {
+    const gkl_plan *plan = run->plan;
+    for (int k = 1; k < GKL_MAX_GRAD; ++k) {
+        const ptrdiff_t stride = run->out_stride[k], step = plan->job->out[k].step;
+        block->out[k] = NULL;
+        if (plan->job->output != GKL_GRAD || !run->out[k])
+            continue;
+        const int dense = (step == plan->size || n == 1) && (nrows == 1 || stride == n * plan->size);
+        if (dense && !plan->stream && !plan->sum_batch[k] && !plan->sum_dim[k])
+            block->out[k] = run->out[k] + i * stride + j * step;
+        else
+            block->out[k] = scratch->out[k].x;
+    }
+}
+
+/* the gradients from scratch to their place */
+static void store(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff_t nrows,
+                  ptrdiff_t j, ptrdiff_t n, const gkl_block *block) {
+    const gkl_plan *plan = run->plan;
+    double *sum = run->sums;
+    for (int k = 1; k < GKL_MAX_GRAD; ++k) {
+        const void *gradient = scratch->out[k].x;
+        const ptrdiff_t width = gkl_width(plan, k, run->length);
+        if (block->out[k] == gradient) {
+            const ptrdiff_t stride = run->out_stride[k], step = plan->job->out[k].step;
+            char *to = run->out[k] + i * stride + j * step;
+            if (plan->sum_dim[k])
+                plan->table->widen[plan->is_f64](scratch->term[plan->sum_dim[k]].x, gradient,
+                                                 nrows * n);
+            else if (plan->sum_batch[k])
+                for (ptrdiff_t r = 0; r < nrows; ++r)
+                    plan->table->accumulate[plan->is_f64](
+                        sum + (j - run->first), sum + width + (j - run->first),
+                        (const char *)gradient + r * n * plan->size, n);
+            else if (plan->stream && step == plan->size && (nrows == 1 || stride == n * step))
+                plan->table->stream[plan->is_f64](to, gradient, nrows * n);
+            else
+                gkl_scatter(plan->is_f64, gradient, nrows, n, to, stride, step);
+        }
+        if (sum)
+            sum += 2 * width;
+    }
+}
+
+/* KL of each dimension is the first term itself */
+static void store_terms(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff_t nrows,
+                        ptrdiff_t j, ptrdiff_t n) {
+    const gkl_plan *plan = run->plan;
+    const double *term = scratch->term[0].x;
+    const ptrdiff_t step = plan->job->out[0].step;
+    char *to = run->out[0] + i * run->out_stride[0] + j * step;
+    for (ptrdiff_t r = 0; r < nrows; ++r, to += run->out_stride[0], term += n)
+        for (ptrdiff_t e = 0; e < n; ++e)
+            gkl_write(plan->is_f64, to + e * step, term[e]);
+}
+
+static void compute(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff_t nrows,
+                    ptrdiff_t j, ptrdiff_t n) {
+    gkl_block block;
+    load(run, scratch, i, nrows, j, n, &block);
+    place(run, scratch, i, nrows, j, n, &block);
+    for (int t = 0; t < GKL_MAX_TERMS; ++t)
+        block.term[t] = scratch->term[t].x;
+    run->plan->elementwise(nrows * n, &block);
+    if (run->plan->job->output == GKL_GRAD)
+        store(run, scratch, i, nrows, j, n, &block);
+    if (run->plan->job->output == GKL_PER_DIM)
+        store_terms(run, scratch, i, nrows, j, n);
+}
+
+/* the totals of nrows rows from i on, total[t * stride + r] */
+static void finish(gkl_rows *run, ptrdiff_t i, ptrdiff_t nrows, const double *total,
+                   ptrdiff_t stride) {
+    const gkl_plan *plan = run->plan;
+    if (plan->partial) {
+        const ptrdiff_t row = run->kept * plan->rows + run->row + i;
+        for (ptrdiff_t r = 0; r < nrows; ++r)
+            for (int t = 0; t < plan->nsums; ++t)
+                plan->partial[((row + r) * plan->segments + run->first / GKL_SEGMENT) * plan->nsums
+                              + t] = total[t * stride + r];
+        return;
+    }
+    for (ptrdiff_t r = 0; r < nrows; ++r) {
+        const char *in[GKL_MAX_IN];
+        char *out[GKL_MAX_OUT];
+        for (int k = 0; k < GKL_MAX_IN; ++k)
+            in[k] = run->in[k] ? run->in[k] + (i + r) * run->in_stride[k] : NULL;
+        for (int k = 0; k < GKL_MAX_OUT; ++k)
+            out[k] = run->out[k] ? run->out[k] + (i + r) * run->out_stride[k] : NULL;
+        run->bad += emit(plan, in, out, total + r, stride, run->sums, run->length);
+    }
+}
+
+enum { TERM_STRIDE = (int)(sizeof(gkl_buffer) / sizeof(double)) };
+
+/* blocks of whole rows */
+static void do_short_rows(gkl_rows *run, gkl_scratch *scratch) {
+    const gkl_plan *plan = run->plan;
+    const ptrdiff_t n = run->length, most = gkl_max(GKL_BLOCK / gkl_max(n, 1), 1);
+    for (ptrdiff_t i = 0; i < run->rows; i += most) {
+        const ptrdiff_t nrows = gkl_min(most, run->rows - i);
+        compute(run, scratch, i, nrows, run->first, n);
+        for (int t = 0; t < plan->nsums; ++t) { /* total r never lies past the start of row r */
+            double *x = scratch->term[t].x;
+            plan->table->sum_rows(x, nrows, n, plan->is_f64, x);
+        }
+        finish(run, i, nrows, scratch->term[0].x, TERM_STRIDE);
+    }
+}
+
+/* one row after another, each in blocks */
+static void do_long_rows(gkl_rows *run, gkl_scratch *scratch) {
+    const gkl_plan *plan = run->plan;
+    const ptrdiff_t end = run->first + run->length;
+    for (ptrdiff_t i = 0; i < run->rows; ++i) {
+        gkl_sum sum[GKL_MAX_SUMS];
+        double total[GKL_MAX_SUMS];
+        memset(sum, 0, sizeof *sum * (size_t)plan->nsums);
+        for (ptrdiff_t j = run->first; j < end; j += GKL_BLOCK) {
+            const ptrdiff_t n = gkl_min(end - j, GKL_BLOCK);
+            compute(run, scratch, i, 1, j, n);
+            for (int t = 0; t < plan->nsums; ++t)
+                plan->table->sum_add(&sum[t], scratch->term[t].x, n, plan->is_f64);
+        }
+        for (int t = 0; t < plan->nsums; ++t)
+            total[t] = plan->table->sum_total(&sum[t], plan->is_f64);
+        finish(run, i, 1, total, 1);
+    }
+}
+
+/* GKL_COLUMN_ROWS rows side by side, one element of each at a time */
+static void do_columns(gkl_rows *run, gkl_scratch *scratch) {
+    const gkl_plan *plan = run->plan;
+    const int compensated = plan->is_f64;
+    const int lanes = (int)gkl_min(run->length, GKL_SUM_LANES);
+    _Alignas(64) gkl_column_sum sum;
+    for (ptrdiff_t i = 0; i < run->rows; i += GKL_COLUMN_ROWS) {
+        const ptrdiff_t nrows = gkl_min(GKL_COLUMN_ROWS, run->rows - i);
+        memset(sum.sum, 0, sizeof sum.sum[0] * (size_t)lanes);
+        if (compensated)
+            memset(sum.rest, 0, sizeof sum.rest[0] * (size_t)lanes);
+        for (ptrdiff_t j = 0; j < run->length; ++j) {
+            compute(run, scratch, i, nrows, run->first + j, 1);
+            plan->table->sum_column(&sum, scratch->term[0].x, nrows, j, compensated);
+        }
+        double *total = scratch->term[0].x;
+        plan->table->sum_columns_total(&sum, nrows, lanes, compensated, total);
+        finish(run, i, nrows, total, TERM_STRIDE);
+    }
+}
+
+ptrdiff_t gkl_do_rows(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t rows,
+                      ptrdiff_t first, ptrdiff_t length, double *sums) {
+    const int inner = plan->ndim - 1;
+    const ptrdiff_t end = row + rows;
+    gkl_scratch scratch;
+    memset(scratch.held, 0, sizeof scratch.held);
+    ptrdiff_t bad = 0;
+    while (row < end) {
+        gkl_rows run = {.plan = plan, .kept = kept, .row = row, .first = first, .length = length,
+                        .sums = sums};
+        run.rows = gkl_min(end - row, plan->shape[inner] - row % plan->shape[inner]);
+        in_at(plan, kept, row, run.in);
+        gkl_out_at(plan, kept, row, run.out);
+        for (int k = 0; k < GKL_MAX_IN; ++k)
+            run.in_stride[k] = plan->in[k][inner];
+        for (int k = 0; k < GKL_MAX_OUT; ++k)
+            run.out_stride[k] = plan->out[k][inner];
+        if (plan->column)
+            do_columns(&run, &scratch);
+        else if (length > GKL_BLOCK)
+            do_long_rows(&run, &scratch);
+        else
+            do_short_rows(&run, &scratch);
+        bad += run.bad;
+        row += run.rows;
+    }
+    return bad;
+}

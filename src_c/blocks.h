@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef GKL_BLOCKS_H
+#define GKL_BLOCKS_H
+
+#include "plan.h"
+
+/* Rows [row, row + rows) of one of `kept`, elements [first, first + length) of each: outputs
+ * written, gradients that are summed over the batch added to `sums`, row totals left in
+ * plan->partial when there are several segments.  Gives the number of bad items. */
+ptrdiff_t gkl_do_rows(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t rows,
+                      ptrdiff_t first, ptrdiff_t length, double *sums);
+
+/* The totals of one whole row to where they belong; 1 when the item is bad. */
+int gkl_emit_row(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, const double *total,
+                 double *sums);
+
+/* The outputs of a row. */
+void gkl_out_at(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, char **out);
+
+#endif

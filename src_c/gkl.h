@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * gkl: KL divergence between Gaussians over batches. The one header the outside sees.
+ *
+ * A job names a kernel and describes its operands by strides; gkl_run does it, on as many threads
+ * as it is given, without a batch-sized temporary. All divergences are in nats.
+ */
+#ifndef GKL_H
+#define GKL_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { GKL_MAX_DIMS = 64, GKL_MAX_IN = 5, GKL_MAX_OUT = 6, GKL_WEIGHT = 4 };
+
+/* How an operand is stored; kernels compute in F32 (the first three) or F64. */
+typedef enum { GKL_F16, GKL_BF16, GKL_F32, GKL_F64 } gkl_type;
+
+/* The parameter that carries the scale of a Gaussian; GKL_UNIT is N(0, I), without parameters. */
+typedef enum { GKL_VAR, GKL_STD, GKL_LOGVAR, GKL_UNIT } gkl_kind;
+
+/* What a kernel gives.  Operands in: mean and scale of p, then of q (not when q is GKL_UNIT), then
+ * the weight for GKL_GRAD when the job has one.  GKL_ENTROPY takes the scale alone. */
+typedef enum {
+    GKL_VALUE,   /* kl */
+    GKL_PER_DIM, /* kl of each dimension, (d) */
+    GKL_GRAD,    /* kl, d_mean_p, d_scale_p, d_mean_q, d_scale_q */
+    GKL_TERMS,   /* mahalanobis, trace, logdet; kl, mean part, covariance part */
+    GKL_JEFFREYS,
+    GKL_CROSS,
+    GKL_ENTROPY,
+    GKL_OUTPUTS
+} gkl_output;
+
+typedef struct {
+    const char *name;      /* as in Python: kl_diag_var_logvar_grad */
+    const char *signature; /* of the gufunc */
+    gkl_kind p, q;
+    gkl_output output;
+    int weighted;
+    int nin, nout;
+    int place[GKL_MAX_OUT]; /* of its outputs among those of gkl_output */
+} gkl_kernel;
+
+/* The kernels, in the order of kernels.def; NULL past the end. */
+const gkl_kernel *gkl_kernel_at(int index);
+
+typedef struct {
+    char *data;              /* NULL: this output is not wanted, this input not given */
+    const ptrdiff_t *stride; /* bytes, one a batch dimension */
+    ptrdiff_t step;          /* bytes, along d; a gradient with step 0 is summed along d */
+} gkl_array;
+
+typedef struct {
+    gkl_kind p, q;
+    gkl_output output;
+    gkl_type storage; /* of the parameters; outputs and the weight are F64 for F64, else F32 */
+    int ndim;         /* batch dimensions */
+    int nsum;         /* gradients with stride 0 along all of the last nsum are summed over them */
+    const ptrdiff_t *shape;
+    ptrdiff_t dim; /* d */
+    gkl_array in[GKL_MAX_IN];   /* mean_p, scale_p, mean_q, scale_q, weight */
+    gkl_array out[GKL_MAX_OUT]; /* as gkl_output says */
+    int nthreads;               /* 0: gkl_threads() */
+    int (*poll)(void);          /* called now and then on the calling thread; < 0 stops */
+} gkl_job;
+
+/* Do the job.  0, or GKL_NO_MEMORY, or what poll returned (less than 0): outputs are then
+ * unfinished. */
+enum { GKL_NO_MEMORY = 1 };
+int gkl_run(const gkl_job *job);
+
+/* Bad items (KL undefined, results NaN) met by this thread's calls since it last set this to 0. */
+ptrdiff_t *gkl_bad_items(void);
+
+/* The instruction set in use, and the ones this binary has for this machine (index order is worst
+ * to best, NULL past the end). gkl_use_isa(NULL) takes the best; -1 when there is no such here. */
+const char *gkl_isa(void);
+const char *gkl_isa_at(int index);
+int gkl_use_isa(const char *name);
+
+/* Scalar functions over arrays, as the kernels use them: "phi", "psi", "log", "exp", "expm1". */
+int gkl_scalar_function(const char *name, gkl_type type, ptrdiff_t n, const void *in, void *out);
+
+/* Threads: the default of the process, and this thread's own, which goes before it (0: none). */
+int gkl_threads(void);
+void gkl_set_threads(int n);
+int gkl_set_own_threads(int n); /* gives the one before */
+int gkl_has_openmp(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

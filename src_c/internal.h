@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the files of the core share: sizes, one block of work, one instruction set's table.
+ */
+#ifndef GKL_INTERNAL_H
+#define GKL_INTERNAL_H
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "gkl.h"
+
+enum {
+    GKL_MAX_GRAD = 5,      /* kl and four gradients */
+    GKL_BLOCK = 1024,      /* numbers of a block: every operand's share stays in the L1 cache */
+    GKL_PAD = 16,          /* lanes of the widest vector: terms are written in whole vectors */
+    GKL_MAX_TERMS = 5,     /* what is summed over a row */
+    GKL_SEGMENT = 1 << 14, /* a longer row is summed in segments: a multiple of GKL_BLOCK */
+    GKL_SUM_LANES = 16,    /* partial sums of a row: element j goes to lane j mod 16 */
+    GKL_COLUMN_ROWS = 128, /* rows of a block in batch-contiguous layouts */
+    GKL_GRAIN = 1 << 17,   /* elements below which threads do not pay */
+    PREFETCH_BYTES = 4096, /* ahead of every input stream */
+};
+
+/* Contiguous numbers of one type: what an elementwise kernel sees. */
+typedef struct {
+    const void *in[GKL_MAX_IN]; /* as gkl_job */
+    ptrdiff_t ahead[GKL_MAX_IN]; /* bytes from here to what will be wanted soon */
+    void *out[GKL_MAX_GRAD];    /* as GKL_GRAD orders them, each may be NULL; [0] is not used */
+    double *term[GKL_MAX_TERMS]; /* what is summed over the row, written in whole vectors */
+} gkl_block;
+
+typedef void gkl_elementwise(ptrdiff_t n, const gkl_block *block);
+
+/* Partial sums of one row; `rest` holds the rounding errors when the sum is compensated. */
+typedef struct {
+    double sum[GKL_SUM_LANES], rest[GKL_SUM_LANES];
+} gkl_sum;
+
+/* The same for GKL_COLUMN_ROWS rows side by side; only the first `lanes` are in use. */
+typedef struct {
+    double sum[GKL_SUM_LANES][GKL_COLUMN_ROWS], rest[GKL_SUM_LANES][GKL_COLUMN_ROWS];
+} gkl_column_sum;
+
+/* sum + x, the rounding error to rest (Knuth) */
+static inline void gkl_two_sum(double *sum, double *rest, double x) {
+    const double s = *sum + x, y = s - *sum;
+    *rest += (*sum - (s - y)) + (x - y);
+    *sum = s;
+}
+
+/* an infinite sum has no meaningful rest; + 0 so that there is one zero */
+static inline double gkl_sum_of(double sum, double rest) {
+    return (fabs(sum) <= DBL_MAX ? sum + rest : sum) + 0.0;
+}
+
+/* One instruction set. */
+typedef struct {
+    const char *name;
+    int (*available)(void);
+    gkl_elementwise *diag[2][4][4][GKL_OUTPUTS]; /* [is F64][p][q][output] */
+    /* totals of rows of d <= GKL_BLOCK terms that lie one after the other */
+    void (*sum_rows)(const double *term, ptrdiff_t rows, ptrdiff_t d, int compensated,
+                     double *total);
+    /* n more terms of a long row; all n but the last are multiples of GKL_SUM_LANES */
+    void (*sum_add)(gkl_sum *sum, const double *term, ptrdiff_t n, int compensated);
+    double (*sum_total)(const gkl_sum *sum, int compensated);
+    /* element j of each row, then the totals */
+    void (*sum_column)(gkl_column_sum *sum, const double *term, ptrdiff_t rows, ptrdiff_t j,
+                       int compensated);
+    void (*sum_columns_total)(gkl_column_sum *sum, ptrdiff_t rows, int lanes, int compensated,
+                              double *total);
+    /* n numbers as double, in whole vectors */
+    void (*widen[2])(double *to, const void *from, ptrdiff_t n);
+    /* n gradients of this type added to sums and their rests, for shared parameters */
+    void (*accumulate[2])(double *sum, double *rest, const void *gradient, ptrdiff_t n);
+    /* copy past the cache */
+    void (*stream[2])(void *to, const void *from, ptrdiff_t n);
+    void (*scalar[2][5])(ptrdiff_t n, const void *in, void *out);
+} gkl_table;
+
+extern const gkl_table gkl_baseline, gkl_avx2, gkl_avx512, gkl_neon;
+const gkl_table *gkl_current(void);
+
+/* load.c: the block loader */
+size_t gkl_size(gkl_type type);
+void gkl_gather(gkl_type type, const char *from, ptrdiff_t rows, ptrdiff_t row_stride, ptrdiff_t n,
+                ptrdiff_t step, void *to);
+void gkl_scatter(int is_f64, const void *from, ptrdiff_t rows, ptrdiff_t n, char *to,
+                 ptrdiff_t row_stride, ptrdiff_t step);
+double gkl_read(gkl_type type, const char *from);
+void gkl_write(int is_f64, char *to, double x);
+
+/* parallel.c */
+typedef void gkl_task(void *context, ptrdiff_t index);
+void gkl_parallel(ptrdiff_t count, int nthreads, gkl_task *task, void *context);
+
+#endif

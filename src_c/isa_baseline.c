@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define ISA baseline
+#define ISA_WORDS "simd/baseline.h"
+#define VECTOR_BYTES 16
+#define ISA_AVAILABLE 1
+#include "spine.inc.h"

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The scalar functions of math.inc.h over arrays, as the kernels see them, so that tests can walk
+ * them input by input; and the copy that leaves the cache alone.
+ *
+ * Parameters: real.h, the vector words and math.inc.h.
+ */
+#ifndef REAL
+#error kernels/scalar.inc.h needs simd/real.h
+#endif
+
+enum { FN(SCALAR_PHI), FN(SCALAR_PSI), FN(SCALAR_LOG), FN(SCALAR_EXP), FN(SCALAR_EXPM1) };
+
+INLINE void FN(scalar_run)(ptrdiff_t n, const void *from, void *to, const int what) {
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        REAL in[LANES], out[LANES];
+        const size_t bytes = sizeof(REAL) * (size_t)(n - i < LANES ? n - i : LANES);
+        memset(in, 0, sizeof in);
+        memcpy(in, (const REAL *)from + i, bytes);
+        const vec x = vload(in), zero = vset(0), one = vset(1);
+        vec y, low;
+        if (what == FN(SCALAR_PHI)) { /* x = u: the ratio 1 + u and what its rounding lost */
+            const vec r = one + x, above = r - one;
+            const vec lost = (one - (r - above)) + (x - above);
+            y = vselect(vpositive(r), FN(ratio_of)(r, one, lost, 1).phi, vset((REAL)NAN));
+        } else if (what == FN(SCALAR_LOG)) {
+            y = FN(log_parts)(x, &low);
+            y = vselect(vpositive(x), y + low, vset((REAL)NAN));
+        } else if (what == FN(SCALAR_EXP)) {
+            const vec t = FN(exp_parts)(x, &low);
+            y = vscale(vscale(one + t, low), low);
+        } else {
+            const FN(growth) g = FN(growth_of)(x, zero);
+            y = what == FN(SCALAR_PSI) ? g.half_psi + g.half_psi : g.expm1;
+        }
+        vstore(out, y);
+        memcpy((REAL *)to + i, out, bytes);
+    }
+}
+
+#define BODY(name, what)                                                                         \
+    static void FN(name)(ptrdiff_t n, const void *in, void *out) { FN(scalar_run)(n, in, out, what); }
+BODY(scalar_phi, FN(SCALAR_PHI))
+BODY(scalar_psi, FN(SCALAR_PSI))
+BODY(scalar_log, FN(SCALAR_LOG))
+BODY(scalar_exp, FN(SCALAR_EXP))
+BODY(scalar_expm1, FN(SCALAR_EXPM1))
+#undef BODY
+
+#define SCALAR_FUNCTIONS(suffix)                                                                 \
+    { GKL_PASTE(scalar_phi, suffix), GKL_PASTE(scalar_psi, suffix),                              \
+      GKL_PASTE(scalar_log, suffix), GKL_PASTE(scalar_exp, suffix),                              \
+      GKL_PASTE(scalar_expm1, suffix) }
+
+/* whole cache lines past the cache, the ends in the usual way; the caller fences */
+static void FN(stream)(void *to, const void *from, ptrdiff_t n) {
+    REAL *x = to;
+    const REAL *y = from;
+    while (n > 0 && (uintptr_t)x % VECTOR_BYTES != 0)
+        *x++ = *y++, --n;
+    for (; n >= LANES; n -= LANES, x += LANES, y += LANES)
+        vstream(x, vload(y));
+    while (n-- > 0)
+        *x++ = *y++;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The scalar functions of the divergences, over one vector:
+ *
+ *     phi(u) = u - log1p(u) >= 0        psi(y) = expm1(y) - y >= 0
+ *
+ * with log, exp and expm1 from the same two polynomials.  Calling log1p or expm1 and subtracting
+ * would bring back the cancellation that they are here to avoid.
+ *
+ * u is half the machine epsilon: 2^-24 for float, 2^-53 for double.  The bounds are for the whole
+ * range of finite results in the normal range; tests/test_scalar.py measures them, for float over
+ * every input.
+ *
+ * Parameters: real.h and the vector words.
+ */
+#ifndef REAL
+#error math.inc.h needs simd/real.h
+#endif
+
+#undef LN2_HIGH
+#undef LN2_LOW
+#undef LARGE_LOG
+#if BITS == 32 /* k LN2_HIGH is exact for |k| < 2^9 (float), 2^13 (double) */
+#define LN2_HIGH 0x1.62e4p-1f
+#define LN2_LOW 0x1.7f7d1cp-20f
+#define LARGE_LOG 340.0f /* beyond, e^(x/2) times a normal number is over- or underflow */
+#else
+#define LN2_HIGH 0x1.62e42fefa0000p-1
+#define LN2_LOW 0x1.cf79abc9e3b3ap-40
+#define LARGE_LOG 2800.0
+#endif
+#define LOG2_E ((REAL)1.44269504088896340736)
+#define SQRT_2 ((REAL)1.41421356237309504880)
+#define SQRT_HALF ((REAL)0.70710678118654752440)
+
+/* c[0] + c[1] x + ... by pairs (Estrin): a chain of log2(n) multiply-adds instead of n.
+ * n is a constant of at most 32, so that the loops unroll. */
+INLINE vec FN(polynomial)(vec x, const REAL *c, const int n) {
+    vec t[17];
+    for (int i = 0; i < n / 2; ++i)
+        t[i] = vfma(vset(c[2 * i + 1]), x, vset(c[2 * i]));
+    if (n % 2)
+        t[n / 2] = vset(c[n - 1]);
+    for (int m = (n + 1) / 2; m > 1; m = (m + 1) / 2) {
+        x = x * x;
+        for (int i = 0; i < m / 2; ++i)
+            t[i] = vfma(t[2 * i + 1], x, t[2 * i]);
+        if (m % 2)
+            t[m / 2] = t[m - 1];
+    }
+    return t[0];
+}
+
+/* f - log1p(f) for sqrt(1/2) - 1 <= f <= sqrt(2) - 1: relative error <= 2.6 u */
+INLINE vec FN(phi_reduced)(vec f) {
+    const vec a = FN(polynomial)(f, FN(phi_coefficients), COUNT(FN(phi_coefficients)));
+    return f * f * vfma(f, a, vset((REAL)0.5));
+}
+
+/* expm1(f) - f for |f| <= 1: relative error <= 2.6 u */
+INLINE vec FN(psi_reduced)(vec f) {
+    const vec b = FN(polynomial)(f, FN(psi_coefficients), COUNT(FN(psi_coefficients)));
+    return f * f * vfma(f, b, vset((REAL)0.5));
+}
+
+/* Everything about the ratio r = a/b of two positive numbers: */
+typedef struct {
+    vec ratio;    /* r */
+    vec excess;   /* r - 1, without cancellation */
+    vec log_high; /* log r = log_high + log_low; log_high is a multiple of LN2_HIGH */
+    vec log_low;
+    vec phi; /* r - 1 - log r, relative error <= 7 u */
+} FN(ratio);
+
+/* The ratio (a + residual)/b, where the residual is the rounding error of a or, negated, of b.
+ *
+ * Within [1/2, 2] the difference a - b is exact, and so is what r - 1 needs; beyond, exponents and
+ * mantissas are taken apart, so that neither 1e-200/1e200 nor r - 1 = -1 loses the logarithm.
+ * Either way r = 2^k (1 + f) with |log2(1 + f)| <= 1/2 and
+ *
+ *     phi = (r - 1) - k ln 2 - log1p(f) = [(r - 1) - k ln 2 - f] + phi_reduced(f)
+ *
+ * where the bracket is 0 for k = 0 and otherwise free of rounding until its last sum. */
+INLINE FN(ratio) FN(ratio_of)(vec a, vec b, vec residual, const int b_is_one) {
+    const vec one = vset(1), half = vset((REAL)0.5), two = vset(2), zero = vset(0);
+    const mask close = vboth(vless_equal(a, b + b), vless_equal(b, a + a));
+    vec exponent_a, exponent_b = zero, mantissa_b = one;
+    const vec mantissa_a = vsplit(a, &exponent_a);
+    if (!b_is_one)
+        mantissa_b = vsplit(b, &exponent_b);
+    const vec x = vselect(close, (a - b) + residual, mantissa_a)
+                  / (b_is_one ? one : vselect(close, b, mantissa_b));
+    const vec far_k = exponent_a - exponent_b;
+
+    const vec reduced = vselect(close, x + one, x); /* in [1/2, 2] */
+    const mask high = vless(vset(SQRT_2), reduced), low = vless(reduced, vset(SQRT_HALF));
+    const vec c = vselect(high, half, vselect(low, two, one));
+    const vec k = vselect(close, zero, far_k) + vselect(high, one, vselect(low, -one, zero));
+    const vec f = vfma(c, x, vselect(close, c, zero) - one);
+    const vec phi_f = FN(phi_reduced)(f);
+
+    FN(ratio) r;
+    r.ratio = vselect(close, reduced, vscale(x, far_k));
+    r.excess = vselect(close, x, r.ratio - one);
+    r.log_high = k * vset(LN2_HIGH);
+    r.log_low = vfma(k, vset(LN2_LOW), f - phi_f);
+    r.phi = ((r.excess - r.log_high) - f) + vfma(k, vset(-LN2_LOW), phi_f);
+    return r;
+}
+
+/* log v = high + low, |low| < 0.6: absolute error <= u/2 + u |log v|/2^20 */
+INLINE vec FN(log_parts)(vec v, vec *low) {
+    const vec one = vset(1);
+    vec k, m = vsplit(v, &k);
+    const mask large = vless(vset(SQRT_2), m);
+    m = vselect(large, m * vset((REAL)0.5), m);
+    k = vselect(large, k + one, k);
+    const vec f = m - one;
+    *low = vfma(k, vset(LN2_LOW), f - FN(phi_reduced)(f));
+    return k * vset(LN2_HIGH);
+}
+
+/* e^x = 4^k (1 + t), |t| <= 1.01, for |x| <= LARGE_LOG: half the exponent is given, so that
+ * d 2^k, and then (d 2^k)^2 (1 + t), keep within the range whenever the results do.
+ * Absolute error of t <= u. */
+INLINE vec FN(exp_parts)(vec x, vec *k) {
+    x = vmin(vmax(x, vset(-LARGE_LOG)), vset(LARGE_LOG));
+    *k = vround(x * vset((REAL)0.5 * LOG2_E));
+    const vec k2 = *k + *k;
+    const vec f = (x - k2 * vset(LN2_HIGH)) - k2 * vset(LN2_LOW);
+    return f + FN(psi_reduced)(f);
+}
+
+typedef struct {
+    vec exp;      /* e^y */
+    vec expm1;    /* e^y - 1 */
+    vec half_psi; /* (e^y - 1 - y)/2, relative error <= 5 u */
+} FN(growth);
+
+/* y = high + low, |low| <= u |high|.  Near 0 psi is its own polynomial; from |y| = 1 on
+ * e^y = 2^k (1 + t), and  psi = (2^k - (1 + y)) + 2^k t  has no cancellation that matters.
+ * c = 2^k/4 is finite up to the bound on y, where psi/2 overflows. */
+INLINE FN(growth) FN(growth_of)(vec high, vec low) {
+    const vec one = vset(1), quarter = vset((REAL)0.25), four = vset(4);
+    const vec bound = vset(((REAL)EXPONENT_BIAS + (REAL)2.4) * (REAL)0.69314718);
+    const mask near = vless_equal(vabs(high), one);
+    const vec y = vmin(vmax(high, -bound), bound);
+    const vec k = vselect(near, vset(0), vround(y * vset(LOG2_E)));
+    const vec f = (y - k * vset(LN2_HIGH)) + vfma(k, vset(-LN2_LOW), low);
+    const vec s = FN(psi_reduced)(f), t = f + s;
+    const vec c = vscale(quarter, k);
+    FN(growth) g;
+    g.exp = four * vfma(c, t, c);
+    g.expm1 = vselect(near, vfma(low, one + t, t), four * vfma(c, t, c - quarter));
+    const vec far_half = vset(2) * vfma(c, t, c - vfma(quarter, high, quarter));
+    g.half_psi = vselect(near, vset((REAL)0.5) * vfma(low, t, s), far_half);
+    return g;
+}
+
+/* a - b = high + low exactly (Knuth); low is 0 where the difference overflows */
+INLINE vec FN(two_difference)(vec a, vec b, vec *low) {
+    const vec high = a - b, c = high - a;
+    const vec error = (a - (high - c)) - (b + c);
+    *low = vselect(vless(vabs(high), vset(LARGEST)), error, vset(0));
+    return high;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Threads.  The only file with OpenMP; without it everything runs on the calling thread.
+ */
+#include "internal.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+static int default_threads;             /* 0: what OpenMP says */
+static _Thread_local int own_threads;   /* 0: the default */
+static volatile int used, forked_after; /* a child of a process that ran a region hangs in libgomp */
+
+int gkl_has_openmp(void) {
+#if defined(_OPENMP)
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+int gkl_threads(void) {
+    if (own_threads > 0)
+        return own_threads;
+    const int set = __atomic_load_n(&default_threads, __ATOMIC_RELAXED);
+    if (set > 0)
+        return set;
+#if defined(_OPENMP)
+    return omp_get_max_threads(); /* the calling thread's: OMP_NUM_THREADS, threadpoolctl */
+#else
+    return 1;
+#endif
+}
+
+void gkl_set_threads(int n) { __atomic_store_n(&default_threads, n, __ATOMIC_RELAXED); }
+
+int gkl_set_own_threads(int n) {
+    const int before = own_threads;
+    own_threads = n;
+    return before;
+}
+
+#if defined(_OPENMP) && !defined(_WIN32)
+static void in_child(void) { forked_after = used; }
+
+static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
+#endif
+
+void gkl_parallel(ptrdiff_t count, int nthreads, gkl_task *task, void *context) {
+#if defined(_OPENMP)
+    if (nthreads > 1 && count > 1 && !forked_after && !omp_in_parallel()) {
+#if !defined(_WIN32)
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        pthread_once(&once, watch_forks);
+#endif
+        used = 1;
+        /* always the whole team: libgomp makes its threads anew when the size changes */
+#pragma omp parallel for num_threads(nthreads) schedule(dynamic)
+        for (ptrdiff_t i = 0; i < count; ++i)
+            task(context, i);
+        return;
+    }
+#else
+    (void)nthreads;
+#endif
+    for (ptrdiff_t i = 0; i < count; ++i)
+        task(context, i);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * How a job is cut.  Everything here depends on shapes and strides alone, never on the number of
+ * threads, so that results do not either.
+ *
+ *     batch axes      kept x rows: gradients are summed over `rows` when the job says so,
+ *                     otherwise kept is 1
+ *     task            (group of kept, block of rows, segment of d)
+ *     row layout      blocks of whole rows, or pieces of one long row; element j next to j + 1
+ *     column layout   blocks of GKL_COLUMN_ROWS rows, one j after another: for inputs in which
+ *                     row i lies next to row i + 1
+ */
+#ifndef GKL_PLAN_H
+#define GKL_PLAN_H
+
+#include "internal.h"
+
+enum { GKL_MAX_SUMS = GKL_MAX_TERMS + GKL_MAX_GRAD };
+
+typedef struct {
+    int term;      /* which total of a row */
+    int out;       /* goes where */
+    double factor; /* times this */
+} gkl_emit;
+
+typedef struct {
+    const gkl_job *job;
+    const gkl_table *table;
+    gkl_elementwise *elementwise;
+    int is_f64;     /* what is computed in, and the type of the outputs */
+    ptrdiff_t size; /* its bytes */
+    int nterms;     /* what the kernel writes */
+    int nsums;      /* and the gradients that are summed along d, as further terms */
+    int emits;
+    gkl_emit emit[GKL_MAX_SUMS];
+    int sum_dim[GKL_MAX_GRAD];   /* is summed along d: the term of this gradient, or 0 */
+    int sum_batch[GKL_MAX_GRAD]; /* is summed over the rows */
+    int column, stream;
+
+    /* batch axes, merged where all strides allow it; the first nkept are not summed over */
+    int nkept, ndim;
+    ptrdiff_t shape[GKL_MAX_DIMS];
+    ptrdiff_t in[GKL_MAX_IN][GKL_MAX_DIMS], out[GKL_MAX_OUT][GKL_MAX_DIMS];
+
+    ptrdiff_t kept, rows, segments;
+    ptrdiff_t kept_per_task, rows_per_task, blocks;
+    ptrdiff_t tasks, first_task;
+    ptrdiff_t chunk;  /* doubles of one task's gradient sums */
+    double *partial;  /* row totals by segment, when there are several */
+    double *partials; /* gradient sums by task, when there are several for one of kept */
+    ptrdiff_t bad;
+    int failed;
+} gkl_plan;
+
+void gkl_make_plan(gkl_plan *plan, const gkl_job *job);
+
+static inline int gkl_wants(const gkl_plan *plan, int out) {
+    return plan->job->out[out].data != NULL;
+}
+
+static inline ptrdiff_t gkl_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+static inline ptrdiff_t gkl_max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+
+static inline ptrdiff_t gkl_ceil(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+/* elements of gradient `out` along `length` of d */
+static inline ptrdiff_t gkl_extent(const gkl_plan *plan, int out, ptrdiff_t length) {
+    return !gkl_wants(plan, out) ? 0 : plan->sum_dim[out] ? 1 : length;
+}
+
+/* The sums of a task, for a segment of this length, are those of one gradient after another: this
+ * many sums, then their rests. */
+static inline ptrdiff_t gkl_width(const gkl_plan *plan, int out, ptrdiff_t length) {
+    return plan->sum_batch[out] ? gkl_extent(plan, out, length) : 0;
+}
+
+#endif

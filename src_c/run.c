@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A job from beginning to end: its tasks over the threads, then what they left to be put together.
+ */
+#include <stdlib.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#else
+#include <fenv.h>
+#endif
+
+#include "blocks.h"
+
+enum { POLL_ELEMENTS = 1 << 25 }; /* elements between two looks at `poll` */
+
+static _Thread_local ptrdiff_t bad_items;
+
+ptrdiff_t *gkl_bad_items(void) { return &bad_items; }
+
+/* sums of one task, written where its parameters' gradients belong */
+static void write_sums(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t first, ptrdiff_t length,
+                       const double *sum) {
+    char *out[GKL_MAX_OUT];
+    gkl_out_at(plan, kept, 0, out);
+    for (int k = 1; k < GKL_MAX_GRAD; ++k) {
+        const ptrdiff_t width = gkl_width(plan, k, length), step = plan->job->out[k].step;
+        for (ptrdiff_t j = 0; j < width; ++j) {
+            gkl_write(plan->is_f64, out[k] + (plan->sum_dim[k] ? 0 : first + j) * step,
+                      gkl_sum_of(sum[j], sum[width + j]));
+        }
+        sum += 2 * width;
+    }
+}
+
+static void task(void *context, ptrdiff_t index) {
+    gkl_plan *plan = context;
+    index += plan->first_task;
+    const ptrdiff_t segment = index % plan->segments, rest = index / plan->segments;
+    const ptrdiff_t block = rest % plan->blocks, group = rest / plan->blocks;
+    const ptrdiff_t first = segment * GKL_SEGMENT, dim = plan->job->dim;
+    const ptrdiff_t length = gkl_min(dim - first, GKL_SEGMENT);
+    const ptrdiff_t row = block * plan->rows_per_task;
+    const ptrdiff_t rows = gkl_min(plan->rows - row, plan->rows_per_task);
+    const ptrdiff_t kept = group * plan->kept_per_task;
+    const ptrdiff_t kept_end = gkl_min(kept + plan->kept_per_task, plan->kept);
+    double *own = NULL;
+    if (plan->chunk && !plan->partials && !(own = malloc((size_t)plan->chunk * sizeof *own))) {
+        __atomic_store_n(&plan->failed, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    ptrdiff_t bad = 0;
+    for (ptrdiff_t k = kept; k < kept_end; ++k) {
+        double *sums = own;
+        if (plan->partials)
+            sums = plan->partials + ((k * plan->blocks + block) * plan->segments + segment) * plan->chunk;
+        if (sums)
+            memset(sums, 0, (size_t)plan->chunk * sizeof *sums);
+        bad += gkl_do_rows(plan, k, row, rows, first, length, sums);
+        if (own)
+            write_sums(plan, k, first, length, own);
+    }
+    free(own);
+    if (bad)
+        __atomic_fetch_add(&plan->bad, bad, __ATOMIC_RELAXED);
+#if defined(__x86_64__)
+    if (plan->stream)
+        _mm_sfence();
+#endif
+}
+
+/* the gradient sums of several blocks, block by block */
+static void join_blocks(gkl_plan *plan) {
+    for (ptrdiff_t k = 0; k < plan->kept; ++k)
+        for (ptrdiff_t segment = 0; segment < plan->segments; ++segment) {
+            const ptrdiff_t first = segment * GKL_SEGMENT;
+            const ptrdiff_t length = gkl_min(plan->job->dim - first, GKL_SEGMENT);
+            double *sum = NULL;
+            for (ptrdiff_t block = 0; block < plan->blocks; ++block) {
+                double *x = plan->partials
+                            + ((k * plan->blocks + block) * plan->segments + segment) * plan->chunk;
+                if (block == 0) {
+                    sum = x;
+                    continue;
+                }
+                double *s = sum;
+                for (int out = 1; out < GKL_MAX_GRAD; ++out) {
+                    const ptrdiff_t width = gkl_width(plan, out, length);
+                    for (ptrdiff_t j = 0; j < width; ++j) {
+                        s[width + j] += x[width + j];
+                        gkl_two_sum(&s[j], &s[width + j], x[j]);
+                    }
+                    s += 2 * width;
+                    x += 2 * width;
+                }
+            }
+            write_sums(plan, k, first, length, sum);
+        }
+}
+
+/* after the rows of one of kept: the gradients that are summed along d, too; NaN if a row was bad */
+static void write_joined(const gkl_plan *plan, ptrdiff_t kept, const double *sums, int bad) {
+    char *out[GKL_MAX_OUT];
+    gkl_out_at(plan, kept, 0, out);
+    for (int k = 1; k < GKL_MAX_GRAD; ++k) {
+        if (!plan->sum_batch[k])
+            continue;
+        if (plan->sum_dim[k]) {
+            gkl_write(plan->is_f64, out[k], gkl_sum_of(sums[0], sums[1]));
+            sums += 2;
+        } else if (bad) {
+            for (ptrdiff_t j = 0; j < gkl_width(plan, k, plan->job->dim); ++j)
+                gkl_write(plan->is_f64, out[k] + j * plan->job->out[k].step, (double)NAN);
+        }
+    }
+}
+
+/* the totals of rows that were summed in several segments */
+static void join_segments(gkl_plan *plan) {
+    for (ptrdiff_t k = 0; k < plan->kept; ++k) {
+        double sums[2 * GKL_MAX_GRAD] = {0};
+        int bad = 0;
+        for (ptrdiff_t row = 0; row < plan->rows; ++row) {
+            const double *x = plan->partial
+                              + (k * plan->rows + row) * plan->segments * plan->nsums;
+            double total[GKL_MAX_SUMS];
+            for (int t = 0; t < plan->nsums; ++t) {
+                double sum = 0, rest = 0;
+                for (ptrdiff_t segment = 0; segment < plan->segments; ++segment)
+                    gkl_two_sum(&sum, &rest, x[segment * plan->nsums + t]);
+                total[t] = gkl_sum_of(sum, rest);
+            }
+            bad += gkl_emit_row(plan, k, row, total, plan->job->nsum ? sums : NULL);
+        }
+        if (plan->job->nsum)
+            write_joined(plan, k, sums, bad);
+        plan->bad += bad;
+    }
+}
+
+/* tasks in portions, so that an interrupt is seen in time */
+static int do_tasks(gkl_plan *plan, int nthreads) {
+    const ptrdiff_t size = gkl_max(plan->rows_per_task * plan->kept_per_task, 1)
+                           * gkl_max(gkl_min(plan->job->dim, GKL_SEGMENT), 1);
+    const ptrdiff_t portion = gkl_max(POLL_ELEMENTS / size, 1);
+    for (plan->first_task = 0; plan->first_task < plan->tasks; plan->first_task += portion) {
+        gkl_parallel(gkl_min(portion, plan->tasks - plan->first_task), nthreads, task, plan);
+        if (plan->failed)
+            return GKL_NO_MEMORY;
+        const int stop = plan->job->poll ? plan->job->poll() : 0;
+        if (stop)
+            return stop;
+    }
+    return 0;
+}
+
+static int run(gkl_plan *plan) {
+    const ptrdiff_t cells = plan->kept * plan->rows;
+    const int large = cells > GKL_GRAIN / gkl_max(plan->job->dim, 1);
+    const int nthreads = plan->job->nthreads > 0 ? plan->job->nthreads : gkl_threads();
+    if (plan->segments > 1) {
+        plan->partial = malloc((size_t)(cells * plan->segments * plan->nsums) * sizeof(double));
+        if (!plan->partial)
+            return GKL_NO_MEMORY;
+    }
+    if (plan->chunk && plan->blocks > 1) {
+        plan->partials = malloc((size_t)(plan->kept * plan->blocks * plan->segments * plan->chunk)
+                                * sizeof(double));
+        if (!plan->partials)
+            return GKL_NO_MEMORY;
+    }
+    const int status = do_tasks(plan, large ? nthreads : 1);
+    if (status == 0 && plan->partials)
+        join_blocks(plan);
+    if (status == 0 && plan->partial)
+        join_segments(plan);
+    return status;
+}
+
+/* Exceptions raised by lanes that are masked out or by a legal overflow are nobody's business:
+ * the caller's floating-point state is put back. */
+int gkl_run(const gkl_job *job) {
+    gkl_plan plan;
+#if defined(__x86_64__)
+    const unsigned int state = _mm_getcsr();
+#else
+    fenv_t state;
+    feholdexcept(&state);
+#endif
+    gkl_make_plan(&plan, job);
+    const int status = run(&plan);
+    free(plan.partial);
+    free(plan.partials);
+    bad_items += plan.bad;
+#if defined(__x86_64__)
+    _mm_setcsr(state);
+#else
+    fesetenv(&state);
+#endif
+    return status;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The vector vocabulary of words.h in GNU C, for the element type of real.h.
+ *
+ * Parameter: VECTOR_BYTES, 16, 32 or 64.
+ *
+ * + - * / are those of the compiler.  An ISA replaces a word by defining HAVE_<word> and the
+ * function in its own header, which is read before this one.
+ */
+#if !defined(REAL) || !defined(VECTOR_BYTES)
+#error simd/generic.h needs simd/real.h and VECTOR_BYTES
+#endif
+
+#ifndef HAVE_TYPES
+typedef REAL vec __attribute__((vector_size(VECTOR_BYTES)));
+#endif
+typedef REAL FN(packed) __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+typedef INT FN(bits) __attribute__((vector_size(VECTOR_BYTES)));
+
+#ifndef HAVE_vset
+INLINE vec FN(vset)(REAL x) { return x - (vec){0}; }
+#endif
+
+INLINE vec FN(vload)(const REAL *p) { return *(const FN(packed) *)p; }
+
+INLINE void FN(vstore)(REAL *p, vec a) { *(FN(packed) *)p = a; }
+
+#ifndef HAVE_vstream
+INLINE void FN(vstream)(REAL *p, vec a) { vstore(p, a); }
+#endif
+
+#ifndef HAVE_mask
+typedef FN(bits) mask;
+
+INLINE mask FN(vless)(vec a, vec b) { return a < b; }
+
+INLINE mask FN(vless_equal)(vec a, vec b) { return a <= b; }
+
+INLINE mask FN(vboth)(mask a, mask b) { return a & b; }
+
+INLINE mask FN(vpositive)(vec a) {
+    const vec infinity = vset((REAL)INFINITY);
+    return ((FN(bits))a > 0) & ((FN(bits))a < (FN(bits))infinity);
+}
+#endif
+
+#ifndef HAVE_vselect
+INLINE vec FN(vselect)(mask m, vec yes, vec no) {
+    return (vec)((m & (FN(bits))yes) | (~m & (FN(bits))no));
+}
+#endif
+
+#ifndef HAVE_vfma /* no fused instruction: two roundings */
+INLINE vec FN(vfma)(vec a, vec b, vec c) { return a * b + c; }
+#endif
+
+#ifndef HAVE_vmin
+INLINE vec FN(vmin)(vec a, vec b) { return vselect(vless(a, b), a, b); }
+
+INLINE vec FN(vmax)(vec a, vec b) { return vselect(vless(b, a), a, b); }
+#endif
+
+INLINE vec FN(vabs)(vec a) { return (vec)((FN(bits))a & ~(FN(bits))vset(-(REAL)0)); }
+
+#ifndef HAVE_vround
+INLINE vec FN(vround)(vec a) { /* |a| < 2^(MANTISSA_BITS - 1): the sum's last bit is the units */
+    const vec shift = vset((REAL)1.5 * (REAL)((INT)1 << MANTISSA_BITS));
+    return (a + shift) - shift;
+}
+#endif
+
+#ifndef HAVE_vsquare_residual /* Dekker: a in two halves whose products are exact; |a| < 4 */
+INLINE vec FN(vsquare_residual)(vec a, vec h) {
+    const vec c = a * vset((REAL)(((INT)1 << ((MANTISSA_BITS + 2) / 2)) + 1));
+    const vec high = c - (c - a), low = a - high;
+    return ((high * high - h) + (high * low + high * low)) + low * low;
+}
+#endif
+
+#ifndef HAVE_vscale
+/* 2^k, for integers k of the normal range */
+INLINE vec FN(vpower)(vec k) {
+    const vec shift = vset((REAL)1.5 * (REAL)((INT)1 << MANTISSA_BITS) + EXPONENT_BIAS);
+    return (vec)((FN(bits))(k + shift) << MANTISSA_BITS);
+}
+
+/* |k| <= 3 EXPONENT_BIAS, in three steps of one sign: only the result can over- or underflow */
+INLINE vec FN(vscale)(vec x, vec k) {
+    const vec k1 = vround(k * vset((REAL)(1.0 / 3)));
+    const vec k2 = vround((k - k1) * vset((REAL)0.5));
+    return x * FN(vpower)(k1) * FN(vpower)(k2) * FN(vpower)(k - k1 - k2);
+}
+
+/* for positive finite x, subnormal too; for others some numbers */
+INLINE vec FN(vsplit)(vec x, vec *e) {
+    const vec lift = vset((REAL)((INT)1 << MANTISSA_BITS)), one = vset(1);
+    const mask subnormal = vless(x, vset(SMALLEST_NORMAL));
+    const FN(bits) bits = (FN(bits))vselect(subnormal, x * lift, x);
+    /* the exponent field becomes the low mantissa bits of 2^MANTISSA_BITS */
+    const vec field = (vec)((bits >> MANTISSA_BITS) | (FN(bits))lift) - lift;
+    *e = field - vset(EXPONENT_BIAS) - vselect(subnormal, vset(MANTISSA_BITS), vset(0));
+    return (vec)((bits & (((INT)1 << MANTISSA_BITS) - 1)) | (FN(bits))one);
+}
+#endif
+
+#ifndef HAVE_vwiden
+INLINE void FN(vwiden)(double *p, vec a) {
+    for (int i = 0; i < LANES; ++i)
+        p[i] = (double)a[i];
+}
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Words for Advanced SIMD on AArch64, read once for each element type; the rest: generic.h.
+ */
+#define MM(op) GKL_PASTE(op, SUFFIX)
+
+typedef REAL vec __attribute__((vector_size(VECTOR_BYTES)));
+#define HAVE_TYPES
+
+INLINE vec FN(vfma)(vec a, vec b, vec c) { return MM(vfmaq)(c, a, b); }
+#define HAVE_vfma
+
+INLINE vec FN(vround)(vec a) { return MM(vrndnq)(a); }
+#define HAVE_vround
+
+INLINE vec FN(vsquare_residual)(vec a, vec h) { return MM(vfmaq)(-h, a, a); }
+#define HAVE_vsquare_residual
+#undef MM

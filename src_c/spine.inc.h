@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Everything of one instruction set: the vector words, the mathematics and the kernels, for float
+ * and for double, and the table of them.  Read once by each isa_*.c.
+ *
+ * Parameters:  ISA           its name, an identifier
+ *              ISA_WORDS     the header with its own vector words
+ *              VECTOR_BYTES
+ *              ISA_AVAILABLE an expression: does this machine have it?
+ */
+#if !defined(ISA) || !defined(ISA_WORDS) || !defined(VECTOR_BYTES) || !defined(ISA_AVAILABLE)
+#error spine.inc.h needs ISA, ISA_WORDS, VECTOR_BYTES and ISA_AVAILABLE
+#endif
+
+#include "coefficients.h"
+#include "internal.h"
+#include "simd/words.h"
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+#define BITS 32
+#include "simd/real.h"
+#include ISA_WORDS
+#include "simd/generic.h"
+#include "math.inc.h"
+#include "kernels/diag.inc.h"
+#include "kernels/scalar.inc.h"
+#undef BITS
+
+#define BITS 64
+#include "simd/real.h"
+#include ISA_WORDS
+#include "simd/generic.h"
+#include "math.inc.h"
+#include "kernels/diag.inc.h"
+#include "kernels/scalar.inc.h"
+#include "kernels/sums.inc.h"
+
+static int available(void) { return ISA_AVAILABLE; }
+
+#define NAME_(x) #x
+#define NAME(x) NAME_(x)
+#define OUTPUTS(p, q, suffix)                                                                    \
+    [GKL_##p][GKL_##q] = {                                                                       \
+        [GKL_VALUE] = diag_##p##_##q##_VALUE##suffix,                                            \
+        [GKL_PER_DIM] = diag_##p##_##q##_VALUE##suffix,                                          \
+        [GKL_GRAD] = diag_##p##_##q##_GRAD##suffix,                                              \
+        [GKL_TERMS] = diag_##p##_##q##_TERMS##suffix,                                            \
+        [GKL_JEFFREYS] = diag_##p##_##q##_JEFFREYS##suffix,                                      \
+        [GKL_CROSS] = diag_##p##_##q##_CROSS##suffix,                                            \
+        [GKL_ENTROPY] = ENTROPY_##q(diag_##p##_UNIT_ENTROPY##suffix),                            \
+    },
+#define ENTROPY_UNIT(function) function
+#define ENTROPY_VAR(function) NULL
+#define ENTROPY_STD(function) NULL
+#define ENTROPY_LOGVAR(function) NULL
+
+const gkl_table GKL_PASTE(gkl_, ISA) = {
+    .name = NAME(ISA),
+    .available = available,
+    .diag = {{
+#define DIAG_PAIR(name, p, q) OUTPUTS(p, q, _f32)
+#include "kernels.def"
+#undef DIAG_PAIR
+             },
+             {
+#define DIAG_PAIR(name, p, q) OUTPUTS(p, q, _f64)
+#include "kernels.def"
+#undef DIAG_PAIR
+             }},
+    .sum_rows = sum_rows,
+    .sum_add = sum_add,
+    .sum_total = sum_total,
+    .sum_column = sum_column,
+    .sum_columns_total = sum_columns_total,
+    .widen = {widen_f32, widen_f64},
+    .accumulate = {accumulate_f32, accumulate_f64},
+    .stream = {stream_f32, stream_f64},
+    .scalar = {SCALAR_FUNCTIONS(_f32), SCALAR_FUNCTIONS(_f64)},
+};
