@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""KL divergence between Gaussians over huge batches: exact to a few eps, at the speed of memory.
+
+>>> import numpy as np
+>>> import gkl
+>>> p = gkl.DiagNormal(np.zeros((1000, 8)), logvar=np.zeros((1000, 8)))
+>>> gkl.kl(p).shape
+(1000,)
+"""
+
+from __future__ import annotations
+
+import os as _os
+from importlib.metadata import version as _version
+
+try:
+    from gkl import _core
+except ImportError as _error:
+    if _os.path.exists(_os.path.join(_os.path.dirname(__file__), "_core.pyx")):
+        raise ImportError(
+            "this is gkl's source folder, and its extension is not built here: "
+            "start Python elsewhere, or install with pip install -e ."
+        ) from _error
+    raise
+
+_isa = _os.environ.get("GKL_ISA")
+try:
+    _core.use_isa(_isa or None)
+except ValueError as _error:
+    raise ImportError(f"GKL_ISA: {_error}") from None
+
+from gkl import ufuncs
+from gkl._core import DiagNormal
+from gkl.config import show_config
+from gkl.divergence import (
+    KLTerms,
+    cross_entropy,
+    entropy,
+    jeffreys,
+    kl,
+    kl_and_grad,
+    kl_per_dim,
+    kl_terms,
+)
+from gkl.errors import InvalidGaussianError
+from gkl.threads import get_num_threads, num_threads, set_num_threads
+
+__version__ = _version("gkl")
+__all__ = [
+    "DiagNormal",
+    "InvalidGaussianError",
+    "KLTerms",
+    "cross_entropy",
+    "entropy",
+    "get_num_threads",
+    "jeffreys",
+    "kl",
+    "kl_and_grad",
+    "kl_per_dim",
+    "kl_terms",
+    "num_threads",
+    "set_num_threads",
+    "show_config",
+    "ufuncs",
+]

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# cython: language_level=3
+"""The C core in Python: gufuncs, the named views, the driver of the facade, threads and ISAs."""
+
+cimport cython
+cimport numpy as cnp
+from cpython.ref cimport PyObject
+from libc.stddef cimport ptrdiff_t
+
+import numpy as np
+
+from gkl.errors import InvalidGaussianError
+
+cnp.import_array()
+cnp.import_ufunc()
+
+include "_c.pxi"
+include "_ufuncs.pxi"
+include "_distributions.pxi"
+include "_evaluate.pxi"
