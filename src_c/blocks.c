@@ -22,7 +22,7 @@ typedef struct {
 } gkl_buffer;
 
 typedef struct {
-    gkl_buffer in[GKL_MAX_IN], out[GKL_MAX_GRAD], term[GKL_MAX_SUMS];
+    gkl_buffer in[GKL_MAX_IN], out[GKL_MAX_GRAD], term[GKL_MAX_TERMS], total;
     const char *held[GKL_MAX_IN]; /* what in[] holds of an operand that all rows share, */
     ptrdiff_t held_rows[GKL_MAX_IN], held_n[GKL_MAX_IN]; /* so that it is loaded once */
 } gkl_scratch;
@@ -192,10 +192,12 @@ static void store(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdif
         if (block->out[k] == gradient) {
             const ptrdiff_t stride = run->out_stride[k], step = plan->job->out[k].step;
             char *to = run->out[k] + i * stride + j * step;
-            if (plan->sum_dim[k])
-                plan->table->widen[plan->is_f64](scratch->term[plan->sum_dim[k]].x, gradient,
-                                                 nrows * n);
-            else if (plan->sum_batch[k])
+            if (plan->sum_dim[k]) {
+                if (sum)
+                    sum += 2 * width;
+                continue; /* it is a term, and stays in scratch */
+            }
+            if (plan->sum_batch[k])
                 for (ptrdiff_t r = 0; r < nrows; ++r)
                     plan->table->accumulate[plan->is_f64](
                         sum + (j - run->first), sum + width + (j - run->first),
@@ -214,12 +216,19 @@ static void store(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdif
 static void store_terms(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff_t nrows,
                         ptrdiff_t j, ptrdiff_t n) {
     const gkl_plan *plan = run->plan;
-    const double *term = scratch->term[0].x;
     const ptrdiff_t step = plan->job->out[0].step;
-    char *to = run->out[0] + i * run->out_stride[0] + j * step;
-    for (ptrdiff_t r = 0; r < nrows; ++r, to += run->out_stride[0], term += n)
-        for (ptrdiff_t e = 0; e < n; ++e)
-            gkl_write(plan->is_f64, to + e * step, term[e]);
+    gkl_scatter(plan->is_f64, scratch->term[0].x, nrows, n,
+                run->out[0] + i * run->out_stride[0] + j * step, run->out_stride[0], step);
+}
+
+/* the terms of sum t: the kernel's own, or a gradient that is summed along d */
+static const void *terms(const gkl_plan *plan, const gkl_scratch *scratch, int t) {
+    if (t < plan->nterms)
+        return scratch->term[t].x;
+    for (int k = 1; k < GKL_MAX_GRAD; ++k)
+        if (plan->sum_dim[k] == t)
+            return scratch->out[k].x;
+    return NULL;
 }
 
 static void compute(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff_t nrows,
@@ -236,6 +245,16 @@ static void compute(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrd
         store_terms(run, scratch, i, nrows, j, n);
 }
 
+static void finish_row(gkl_rows *run, ptrdiff_t i, const double *total, ptrdiff_t stride) {
+    const char *in[GKL_MAX_IN];
+    char *out[GKL_MAX_OUT];
+    for (int k = 0; k < GKL_MAX_IN; ++k)
+        in[k] = run->in[k] ? run->in[k] + i * run->in_stride[k] : NULL;
+    for (int k = 0; k < GKL_MAX_OUT; ++k)
+        out[k] = run->out[k] ? run->out[k] + i * run->out_stride[k] : NULL;
+    run->bad += emit(run->plan, in, out, total, stride, run->sums, run->length);
+}
+
 /* the totals of nrows rows from i on, total[t * stride + r] */
 static void finish(gkl_rows *run, ptrdiff_t i, ptrdiff_t nrows, const double *total,
                    ptrdiff_t stride) {
@@ -248,31 +267,37 @@ static void finish(gkl_rows *run, ptrdiff_t i, ptrdiff_t nrows, const double *to
                               + t] = total[t * stride + r];
         return;
     }
-    for (ptrdiff_t r = 0; r < nrows; ++r) {
-        const char *in[GKL_MAX_IN];
-        char *out[GKL_MAX_OUT];
-        for (int k = 0; k < GKL_MAX_IN; ++k)
-            in[k] = run->in[k] ? run->in[k] + (i + r) * run->in_stride[k] : NULL;
-        for (int k = 0; k < GKL_MAX_OUT; ++k)
-            out[k] = run->out[k] ? run->out[k] + (i + r) * run->out_stride[k] : NULL;
-        run->bad += emit(plan, in, out, total + r, stride, run->sums, run->length);
+    if (plan->emits == 1 && plan->nsums == 1 && !run->sums) { /* a number a row: no ceremony */
+        const int k = plan->emit[0].out;
+        const ptrdiff_t step = run->out_stride[k];
+        char *to = run->out[k] + i * step;
+        for (ptrdiff_t r = 0; r < nrows; ++r, to += step) {
+            if (fabs(total[r]) <= DBL_MAX)
+                gkl_write(plan->is_f64, to, total[r]);
+            else
+                finish_row(run, i + r, total + r, stride);
+        }
+        return;
     }
+    for (ptrdiff_t r = 0; r < nrows; ++r)
+        finish_row(run, i + r, total + r, stride);
 }
-
-enum { TERM_STRIDE = (int)(sizeof(gkl_buffer) / sizeof(double)) };
 
 /* blocks of whole rows */
 static void do_short_rows(gkl_rows *run, gkl_scratch *scratch) {
+    enum { MANY_SUMS_ROWS = GKL_BLOCK / GKL_MAX_SUMS };
     const gkl_plan *plan = run->plan;
-    const ptrdiff_t n = run->length, most = gkl_max(GKL_BLOCK / gkl_max(n, 1), 1);
+    const ptrdiff_t n = run->length;
+    ptrdiff_t most = gkl_max(GKL_BLOCK / gkl_max(n, 1), 1);
+    if (plan->nsums > 1)
+        most = gkl_min(most, MANY_SUMS_ROWS);
     for (ptrdiff_t i = 0; i < run->rows; i += most) {
         const ptrdiff_t nrows = gkl_min(most, run->rows - i);
         compute(run, scratch, i, nrows, run->first, n);
-        for (int t = 0; t < plan->nsums; ++t) { /* total r never lies past the start of row r */
-            double *x = scratch->term[t].x;
-            plan->table->sum_rows(x, nrows, n, plan->is_f64, x);
-        }
-        finish(run, i, nrows, scratch->term[0].x, TERM_STRIDE);
+        for (int t = 0; t < plan->nsums; ++t)
+            plan->table->sum_rows[plan->is_f64](terms(plan, scratch, t), nrows, n,
+                                                scratch->total.x + t * MANY_SUMS_ROWS);
+        finish(run, i, nrows, scratch->total.x, MANY_SUMS_ROWS);
     }
 }
 
@@ -288,10 +313,10 @@ static void do_long_rows(gkl_rows *run, gkl_scratch *scratch) {
             const ptrdiff_t n = gkl_min(end - j, GKL_BLOCK);
             compute(run, scratch, i, 1, j, n);
             for (int t = 0; t < plan->nsums; ++t)
-                plan->table->sum_add(&sum[t], scratch->term[t].x, n, plan->is_f64);
+                plan->table->sum_add[plan->is_f64](&sum[t], terms(plan, scratch, t), n);
         }
         for (int t = 0; t < plan->nsums; ++t)
-            total[t] = plan->table->sum_total(&sum[t], plan->is_f64);
+            total[t] = plan->table->sum_total[plan->is_f64](&sum[t]);
         finish(run, i, 1, total, 1);
     }
 }
@@ -299,21 +324,19 @@ static void do_long_rows(gkl_rows *run, gkl_scratch *scratch) {
 /* GKL_COLUMN_ROWS rows side by side, one element of each at a time */
 static void do_columns(gkl_rows *run, gkl_scratch *scratch) {
     const gkl_plan *plan = run->plan;
-    const int compensated = plan->is_f64;
-    const int lanes = (int)gkl_min(run->length, GKL_SUM_LANES);
     _Alignas(64) gkl_column_sum sum;
     for (ptrdiff_t i = 0; i < run->rows; i += GKL_COLUMN_ROWS) {
         const ptrdiff_t nrows = gkl_min(GKL_COLUMN_ROWS, run->rows - i);
-        memset(sum.sum, 0, sizeof sum.sum[0] * (size_t)lanes);
-        if (compensated)
-            memset(sum.rest, 0, sizeof sum.rest[0] * (size_t)lanes);
+        if (run->length > GKL_SUM_LANES) {
+            memset(sum.sum, 0, sizeof sum.sum);
+            memset(sum.rest, 0, plan->is_f64 ? sizeof sum.rest : 0);
+        }
         for (ptrdiff_t j = 0; j < run->length; ++j) {
             compute(run, scratch, i, nrows, run->first + j, 1);
-            plan->table->sum_column(&sum, scratch->term[0].x, nrows, j, compensated);
+            plan->table->sum_column[plan->is_f64](&sum, scratch->term[0].x, nrows, j);
         }
-        double *total = scratch->term[0].x;
-        plan->table->sum_columns_total(&sum, nrows, lanes, compensated, total);
-        finish(run, i, nrows, total, TERM_STRIDE);
+        plan->table->sum_columns_total[plan->is_f64](&sum, nrows, run->length, scratch->total.x);
+        finish(run, i, nrows, scratch->total.x, 0);
     }
 }
 

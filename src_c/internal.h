@@ -14,14 +14,14 @@
 
 enum {
     GKL_MAX_GRAD = 5,      /* kl and four gradients */
-    GKL_BLOCK = 1024,      /* numbers of a block: every operand's share stays in the L1 cache */
+    GKL_BLOCK = 512,       /* numbers of a block: every operand's share stays in the L1 cache */
     GKL_PAD = 16,          /* lanes of the widest vector: terms are written in whole vectors */
     GKL_MAX_TERMS = 5,     /* what is summed over a row */
     GKL_SEGMENT = 1 << 14, /* a longer row is summed in segments: a multiple of GKL_BLOCK */
     GKL_SUM_LANES = 16,    /* partial sums of a row: element j goes to lane j mod 16 */
     GKL_COLUMN_ROWS = 128, /* rows of a block in batch-contiguous layouts */
     GKL_GRAIN = 1 << 17,   /* elements below which threads do not pay */
-    PREFETCH_BYTES = 4096, /* ahead of every input stream */
+    PREFETCH_BYTES = 2048, /* ahead of every input stream */
 };
 
 /* Contiguous numbers of one type: what an elementwise kernel sees. */
@@ -29,19 +29,20 @@ typedef struct {
     const void *in[GKL_MAX_IN]; /* as gkl_job */
     ptrdiff_t ahead[GKL_MAX_IN]; /* bytes from here to what will be wanted soon */
     void *out[GKL_MAX_GRAD];    /* as GKL_GRAD orders them, each may be NULL; [0] is not used */
-    double *term[GKL_MAX_TERMS]; /* what is summed over the row, written in whole vectors */
+    void *term[GKL_MAX_TERMS];  /* what is summed over the row, written in whole vectors */
 } gkl_block;
 
 typedef void gkl_elementwise(ptrdiff_t n, const gkl_block *block);
 
-/* Partial sums of one row; `rest` holds the rounding errors when the sum is compensated. */
+/* Partial sums of one row, and their rounding errors when they are kept (F64). */
 typedef struct {
     double sum[GKL_SUM_LANES], rest[GKL_SUM_LANES];
 } gkl_sum;
 
-/* The same for GKL_COLUMN_ROWS rows side by side; only the first `lanes` are in use. */
+/* The same for GKL_COLUMN_ROWS rows side by side; `held` are terms that wait for their partner. */
 typedef struct {
     double sum[GKL_SUM_LANES][GKL_COLUMN_ROWS], rest[GKL_SUM_LANES][GKL_COLUMN_ROWS];
+    double held[GKL_SUM_LANES][GKL_COLUMN_ROWS];
 } gkl_column_sum;
 
 /* sum + x, the rounding error to rest (Knuth) */
@@ -62,18 +63,13 @@ typedef struct {
     int (*available)(void);
     gkl_elementwise *diag[2][4][4][GKL_OUTPUTS]; /* [is F64][p][q][output] */
     /* totals of rows of d <= GKL_BLOCK terms that lie one after the other */
-    void (*sum_rows)(const double *term, ptrdiff_t rows, ptrdiff_t d, int compensated,
-                     double *total);
-    /* n more terms of a long row; all n but the last are multiples of GKL_SUM_LANES */
-    void (*sum_add)(gkl_sum *sum, const double *term, ptrdiff_t n, int compensated);
-    double (*sum_total)(const gkl_sum *sum, int compensated);
-    /* element j of each row, then the totals */
-    void (*sum_column)(gkl_column_sum *sum, const double *term, ptrdiff_t rows, ptrdiff_t j,
-                       int compensated);
-    void (*sum_columns_total)(gkl_column_sum *sum, ptrdiff_t rows, int lanes, int compensated,
-                              double *total);
-    /* n numbers as double, in whole vectors */
-    void (*widen[2])(double *to, const void *from, ptrdiff_t n);
+    void (*sum_rows[2])(const void *term, ptrdiff_t rows, ptrdiff_t d, double *total);
+    /* n more terms of a long row; all n but the last are multiples of 2 GKL_SUM_LANES */
+    void (*sum_add[2])(gkl_sum *sum, const void *term, ptrdiff_t n);
+    double (*sum_total[2])(const gkl_sum *sum);
+    /* the terms of element j of each row, j = 0, 1, ...; then the totals of d elements */
+    void (*sum_column[2])(gkl_column_sum *sum, const void *term, ptrdiff_t rows, ptrdiff_t j);
+    void (*sum_columns_total[2])(gkl_column_sum *sum, ptrdiff_t rows, ptrdiff_t d, double *total);
     /* n gradients of this type added to sums and their rests, for shared parameters */
     void (*accumulate[2])(double *sum, double *rest, const void *gradient, ptrdiff_t n);
     /* copy past the cache */
@@ -91,7 +87,14 @@ void gkl_gather(gkl_type type, const char *from, ptrdiff_t rows, ptrdiff_t row_s
 void gkl_scatter(int is_f64, const void *from, ptrdiff_t rows, ptrdiff_t n, char *to,
                  ptrdiff_t row_stride, ptrdiff_t step);
 double gkl_read(gkl_type type, const char *from);
-void gkl_write(int is_f64, char *to, double x);
+
+static inline void gkl_write(int is_f64, char *to, double x) {
+    const float y = (float)x;
+    if (is_f64)
+        memcpy(to, &x, sizeof x);
+    else
+        memcpy(to, &y, sizeof y);
+}
 
 /* parallel.c */
 typedef void gkl_task(void *context, ptrdiff_t index);

@@ -106,11 +106,3 @@ double gkl_read(gkl_type type, const char *from) {
         return read_f64(from);
     }
 }
-
-void gkl_write(int is_f64, char *to, double x) {
-    const float y = (float)x;
-    if (is_f64)
-        memcpy(to, &x, sizeof x);
-    else
-        memcpy(to, &y, sizeof y);
-}

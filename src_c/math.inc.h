@@ -11,6 +11,9 @@
  * range of finite results in the normal range; tests/test_scalar.py measures them, for float over
  * every input.
  *
+ * `careful` is a constant. 0: every scale is ordinary, far from the ends of the range, and no
+ * intermediate can over- or underflow. 1: anything goes. Both agree within the bounds.
+ *
  * Parameters: real.h and the vector words.
  */
 #ifndef REAL
@@ -63,34 +66,64 @@ INLINE vec FN(psi_reduced)(vec f) {
     return f * f * vfma(f, b, vset((REAL)0.5));
 }
 
-/* Everything about the ratio r = a/b of two positive numbers: */
+/* variances and standard deviations are ordinary between these, log-variances below
+ * LN_ORDINARY in size: ratios, squares and quotients of them are normal numbers */
+#define LN_ORDINARY ((REAL)(EXPONENT_BIAS + 1) * (REAL)0.34)
+#define ORDINARY_HIGH ((REAL)(BITS == 32 ? 0x1p40 : 0x1p320))
+#define ORDINARY_LOW ((REAL)(BITS == 32 ? 0x1p-40 : 0x1p-320))
+
+/* Everything about the ratio r of two positive numbers: */
 typedef struct {
-    vec ratio;    /* r */
-    vec excess;   /* r - 1, without cancellation */
-    vec log_high; /* log r = log_high + log_low; log_high is a multiple of LN2_HIGH */
-    vec log_low;
-    vec phi; /* r - 1 - log r, relative error <= 7 u */
+    vec ratio;  /* r */
+    vec excess; /* r - 1, without cancellation */
+    vec log;    /* log r */
+    vec phi;    /* r - 1 - log r, relative error <= 7 u */
 } FN(ratio);
 
-/* The ratio (a + residual)/b, where the residual is the rounding error of a or, negated, of b.
+/* The ratio r of a + residual and b (or of a and b - residual), the residual being below u a; none
+ * when `exact`. b is 1 where b_is_one.
  *
- * Within [1/2, 2] the difference a - b is exact, and so is what r - 1 needs; beyond, exponents and
- * mantissas are taken apart, so that neither 1e-200/1e200 nor r - 1 = -1 loses the logarithm.
- * Either way r = 2^k (1 + f) with |log2(1 + f)| <= 1/2 and
+ * With r = 2^k (1 + f), |log2(1 + f)| <= 1/2:
  *
  *     phi = (r - 1) - k ln 2 - log1p(f) = [(r - 1) - k ln 2 - f] + phi_reduced(f)
  *
- * where the bracket is 0 for k = 0 and otherwise free of rounding until its last sum. */
-INLINE FN(ratio) FN(ratio_of)(vec a, vec b, vec residual, const int b_is_one) {
+ * where the bracket is 0 for k = 0 and otherwise free of rounding until its last sum.
+ * r - 1 must not be rounded as r is: the remainder of the division, which is exact, mends it. */
+INLINE FN(ratio) FN(ratio_ordinary)(vec a, vec b, vec inverse_b, vec residual, const int exact,
+                                    const int b_is_one) {
+    const vec one = vset(1);
+    vec quotient = a, correction = residual, c, k;
+    if (!b_is_one) {
+        quotient = a * inverse_b;
+        correction = vfma(-quotient, b, a);
+        correction = (exact ? correction : correction + residual) * inverse_b;
+    }
+    const int corrected = !b_is_one || !exact;
+    FN(ratio) r;
+    r.excess = corrected ? (quotient - one) + correction : quotient - one;
+    r.ratio = corrected ? quotient + correction : quotient;
+    k = vexponent(quotient * vset(SQRT_2), &c);
+    vec f = vfma(c, quotient, -one);
+    if (corrected)
+        f = vfma(c, correction, f);
+    const vec phi_f = FN(phi_reduced)(f);
+    r.log = vfma(k, vset(LN2_HIGH), vfma(k, vset(LN2_LOW), f - phi_f));
+    r.phi = (vfma(k, vset(-LN2_HIGH), r.excess) - f) + vfma(k, vset(-LN2_LOW), phi_f);
+    return r;
+}
+
+/* The same for any a and b. Within [1/2, 2] the difference a - b is exact; beyond, exponents and
+ * mantissas are taken apart, so that neither 1e-200/1e200 nor r - 1 = -1 loses the logarithm. */
+INLINE FN(ratio) FN(ratio_careful)(vec a, vec b, vec residual, const int b_is_one) {
     const vec one = vset(1), half = vset((REAL)0.5), two = vset(2), zero = vset(0);
     const mask close = vboth(vless_equal(a, b + b), vless_equal(b, a + a));
-    vec exponent_a, exponent_b = zero, mantissa_b = one;
-    const vec mantissa_a = vsplit(a, &exponent_a);
-    if (!b_is_one)
+    vec far_k, exponent_b, mantissa_b = one;
+    const vec mantissa_a = vsplit(a, &far_k);
+    if (!b_is_one) {
         mantissa_b = vsplit(b, &exponent_b);
-    const vec x = vselect(close, (a - b) + residual, mantissa_a)
-                  / (b_is_one ? one : vselect(close, b, mantissa_b));
-    const vec far_k = exponent_a - exponent_b;
+        far_k = far_k - exponent_b;
+    }
+    const vec x = vselect(close, (a - b) + residual, mantissa_a) / vselect(close, b, mantissa_b);
 
     const vec reduced = vselect(close, x + one, x); /* in [1/2, 2] */
     const mask high = vless(vset(SQRT_2), reduced), low = vless(reduced, vset(SQRT_HALF));
@@ -102,9 +135,8 @@ INLINE FN(ratio) FN(ratio_of)(vec a, vec b, vec residual, const int b_is_one) {
     FN(ratio) r;
     r.ratio = vselect(close, reduced, vscale(x, far_k));
     r.excess = vselect(close, x, r.ratio - one);
-    r.log_high = k * vset(LN2_HIGH);
-    r.log_low = vfma(k, vset(LN2_LOW), f - phi_f);
-    r.phi = ((r.excess - r.log_high) - f) + vfma(k, vset(-LN2_LOW), phi_f);
+    r.log = vfma(k, vset(LN2_HIGH), vfma(k, vset(LN2_LOW), f - phi_f));
+    r.phi = (vfma(k, vset(-LN2_HIGH), r.excess) - f) + vfma(k, vset(-LN2_LOW), phi_f);
     return r;
 }
 
@@ -120,14 +152,14 @@ INLINE vec FN(log_parts)(vec v, vec *low) {
     return k * vset(LN2_HIGH);
 }
 
-/* e^x = 4^k (1 + t), |t| <= 1.01, for |x| <= LARGE_LOG: half the exponent is given, so that
+/* e^x = 4^k (1 + t), |t| <= 1.01, for |x| <= LARGE_LOG, beyond as there: half the exponent is given, so that
  * d 2^k, and then (d 2^k)^2 (1 + t), keep within the range whenever the results do.
  * Absolute error of t <= u. */
-INLINE vec FN(exp_parts)(vec x, vec *k) {
-    x = vmin(vmax(x, vset(-LARGE_LOG)), vset(LARGE_LOG));
+INLINE vec FN(exp_parts)(vec x, vec *k, const int careful) {
+    if (careful)
+        x = vmin(vmax(x, vset(-LARGE_LOG)), vset(LARGE_LOG));
     *k = vround(x * vset((REAL)0.5 * LOG2_E));
-    const vec k2 = *k + *k;
-    const vec f = (x - k2 * vset(LN2_HIGH)) - k2 * vset(LN2_LOW);
+    const vec f = vfma(*k, vset(-2 * LN2_LOW), vfma(*k, vset(-2 * LN2_HIGH), x));
     return f + FN(psi_reduced)(f);
 }
 
@@ -137,30 +169,43 @@ typedef struct {
     vec half_psi; /* (e^y - 1 - y)/2, relative error <= 5 u */
 } FN(growth);
 
-/* y = high + low, |low| <= u |high|.  Near 0 psi is its own polynomial; from |y| = 1 on
- * e^y = 2^k (1 + t), and  psi = (2^k - (1 + y)) + 2^k t  has no cancellation that matters.
- * c = 2^k/4 is finite up to the bound on y, where psi/2 overflows. */
-INLINE FN(growth) FN(growth_of)(vec high, vec low) {
-    const vec one = vset(1), quarter = vset((REAL)0.25), four = vset(4);
-    const vec bound = vset(((REAL)EXPONENT_BIAS + (REAL)2.4) * (REAL)0.69314718);
+/* y = high + low, |low| <= u |high|; `low` is not looked at when `exact`.
+ *
+ * Near 0 psi is its own polynomial; from |y| = 1 on  e^y = 2^k (1 + t), 0 <= t < 1, and
+ * psi/2 = (2^k/2 - (1 + y)/2) + 2^k t/2  has no cancellation that matters.  Rounding k down keeps
+ * 2^k/2 finite where psi/2 is; at the bound on y it is infinite and t > 0, which gives infinity. */
+INLINE FN(growth) FN(growth_of)(vec high, vec low, const int exact, const int careful) {
+    const vec one = vset(1), half = vset((REAL)0.5), zero = vset(0);
     const mask near = vless_equal(vabs(high), one);
-    const vec y = vmin(vmax(high, -bound), bound);
-    const vec k = vselect(near, vset(0), vround(y * vset(LOG2_E)));
-    const vec f = (y - k * vset(LN2_HIGH)) + vfma(k, vset(-LN2_LOW), low);
+    vec y = high;
+    if (careful) { /* beyond, e^y is nothing beside y, or infinite */
+        const vec low_bound = vset((REAL)(1 - EXPONENT_BIAS) * (REAL)0.69314718);
+        const vec high_bound = vset(((REAL)EXPONENT_BIAS + (REAL)2.25) * (REAL)0.69314718);
+        y = vmin(vmax(high, low_bound), high_bound);
+    }
+    const vec k = vselect(near, zero, vfloor(y * vset(LOG2_E)));
+    vec f = vfma(k, vset(-LN2_LOW), vfma(k, vset(-LN2_HIGH), y));
+    if (!exact)
+        f = f + low;
     const vec s = FN(psi_reduced)(f), t = f + s;
-    const vec c = vscale(quarter, k);
+    const vec c = vpower(k - one);
     FN(growth) g;
-    g.exp = four * vfma(c, t, c);
-    g.expm1 = vselect(near, vfma(low, one + t, t), four * vfma(c, t, c - quarter));
-    const vec far_half = vset(2) * vfma(c, t, c - vfma(quarter, high, quarter));
-    g.half_psi = vselect(near, vset((REAL)0.5) * vfma(low, t, s), far_half);
+    g.exp = vfma(c, t, c) + vfma(c, t, c);
+    g.expm1 = vfma(c + c, t, (c - half) + (c - half));
+    g.half_psi = vselect(near, half * s, vfma(c, t, c - vfma(half, high, half)));
+    if (!exact) { /* where f has rounded `low` away, to first order */
+        g.expm1 = vselect(near, vfma(low, one + t, t), g.expm1);
+        g.half_psi = vselect(near, half * vfma(low, t, s), g.half_psi);
+    }
     return g;
 }
 
-/* a - b = high + low exactly (Knuth); low is 0 where the difference overflows */
-INLINE vec FN(two_difference)(vec a, vec b, vec *low) {
+/* a - b = high + low exactly (Knuth); low is 0 where it could not matter, or be NaN */
+INLINE vec FN(two_difference)(vec a, vec b, vec *low, const int careful) {
     const vec high = a - b, c = high - a;
     const vec error = (a - (high - c)) - (b + c);
-    *low = vselect(vless(vabs(high), vset(LARGEST)), error, vset(0));
+    *low = error;
+    if (careful)
+        *low = vselect(vless(vabs(high), vset((REAL)(2 * EXPONENT_BIAS))), error, vset(0));
     return high;
 }

@@ -18,6 +18,8 @@
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
+typedef double wide __attribute__((vector_size(VECTOR_BYTES))); /* partial sums */
+
 #define BITS 32
 #include "simd/real.h"
 #include ISA_WORDS
@@ -25,6 +27,7 @@
 #include "math.inc.h"
 #include "kernels/diag.inc.h"
 #include "kernels/scalar.inc.h"
+#include "kernels/sums.inc.h"
 #undef BITS
 
 #define BITS 64
@@ -68,12 +71,11 @@ const gkl_table GKL_PASTE(gkl_, ISA) = {
 #include "kernels.def"
 #undef DIAG_PAIR
              }},
-    .sum_rows = sum_rows,
-    .sum_add = sum_add,
-    .sum_total = sum_total,
-    .sum_column = sum_column,
-    .sum_columns_total = sum_columns_total,
-    .widen = {widen_f32, widen_f64},
+    .sum_rows = {sum_rows_f32, sum_rows_f64},
+    .sum_add = {sum_add_f32, sum_add_f64},
+    .sum_total = {sum_total_f32, sum_total_f64},
+    .sum_column = {sum_column_f32, sum_column_f64},
+    .sum_columns_total = {sum_columns_total_f32, sum_columns_total_f64},
     .accumulate = {accumulate_f32, accumulate_f64},
     .stream = {stream_f32, stream_f64},
     .scalar = {SCALAR_FUNCTIONS(_f32), SCALAR_FUNCTIONS(_f64)},

@@ -35,9 +35,9 @@ typedef struct {
 
 /* m and delta/v.  For log-variances the halves of e^-l meet delta one after the other, so that
  * neither overflows before the result does. */
-INLINE vec FN(mahalanobis)(vec delta, vec scale, const int kind, vec *slope) {
+INLINE vec FN(mahalanobis)(vec delta, vec scale, const int kind, vec *slope, const int careful) {
     if (kind == GKL_VAR) {
-        *slope = delta / scale;
+        *slope = careful ? delta / scale : delta * (vset(1) / scale);
         return delta * *slope;
     }
     if (kind == GKL_STD) {
@@ -47,17 +47,19 @@ INLINE vec FN(mahalanobis)(vec delta, vec scale, const int kind, vec *slope) {
     }
     if (kind == GKL_LOGVAR) {
         vec k;
-        const vec t = FN(exp_parts)(-scale, &k), z = vscale(delta, k);
-        *slope = vscale(vfma(z, t, z), k);
+        const vec t = FN(exp_parts)(-scale, &k, careful);
+        const vec z = careful ? vscale(delta, k) : delta * vpower(k);
+        *slope = vfma(z, t, z);
+        *slope = careful ? vscale(*slope, k) : *slope * vpower(k);
         return z * z * (vset(1) + t);
     }
     *slope = delta;
     return delta * delta;
 }
 
-/* v = (square + residual) 4^e of a standard deviation, 1 <= square < 4 */
-INLINE vec FN(variance_parts)(vec s, vec *residual, vec *e) {
-    const vec m = vsplit(s, e), square = m * m;
+/* v = (square + residual) 4^e of a standard deviation; e = 0 unless careful */
+INLINE vec FN(variance_parts)(vec s, vec *residual, vec *e, const int careful) {
+    const vec m = careful ? vsplit(s, e) : s, square = m * m;
     *residual = vsquare_residual(m, square);
     return square;
 }
@@ -81,48 +83,56 @@ INLINE vec FN(log_variance)(vec scale, const int kind, vec *low) {
     return high + high;
 }
 
-INLINE FN(relation) FN(relate)(vec scale_p, vec scale_q, const int p, const int q) {
-    const vec half = vset((REAL)0.5);
-    FN(relation) x;
-    if (p == GKL_LOGVAR || q == GKL_LOGVAR) {
-        vec low_p, low_q, low;
+INLINE FN(ratio) FN(ratio_of)(vec a, vec b, vec residual, const int exact, const int b_is_one,
+                              const int careful) {
+    if (careful)
+        return FN(ratio_careful)(a, b, residual, b_is_one);
+    return FN(ratio_ordinary)(a, b, vset(1) / b, residual, exact, b_is_one);
+}
+
+/* from log-variances, or the logarithms of the others */
+INLINE FN(relation) FN(relate_logs)(vec scale_p, vec scale_q, const int p, const int q,
+                                    const int careful) {
+    const int exact = q == GKL_UNIT;
+    vec high = scale_p, low = vset(0), low_p, low_q;
+    if (!exact) {
         const vec log_p = FN(log_variance)(scale_p, p, &low_p);
         const vec log_q = FN(log_variance)(scale_q, q, &low_q);
-        vec high = FN(two_difference)(log_p, log_q, &low);
-        if (p != q && q != GKL_UNIT) { /* one of them is a logarithm with a low part */
-            vec rest = low + (low_p - low_q), sum = high + rest;
-            low = vselect(vless(vabs(sum), vset(LARGEST)), (high - sum) + rest, vset(0));
-            high = sum;
-        }
-        const FN(growth) g = FN(growth_of)(high, low);
-        x.ratio = g.exp;
-        x.excess = g.expm1;
-        x.log = high;
-        x.half = g.half_psi;
-    } else if (p == GKL_STD && (q == GKL_STD || q == GKL_UNIT)) {
-        const FN(ratio) s = FN(ratio_of)(scale_p, scale_q, vset(0), q == GKL_UNIT);
-        x.ratio = s.ratio * s.ratio;
-        x.excess = vfma(s.excess, s.excess, s.excess + s.excess);
-        x.log = vset(2) * (s.log_high + s.log_low);
-        x.half = vfma(half * s.excess, s.excess, s.phi);
-    } else {
-        FN(ratio) v;
-        vec residual, e;
-        if (q == GKL_STD) {
-            const vec square = FN(variance_parts)(scale_q, &residual, &e);
-            v = FN(ratio_of)(FN(beside)(scale_p, e), square, -residual, 0);
-        } else if (p == GKL_STD) {
-            const vec square = FN(variance_parts)(scale_p, &residual, &e);
-            v = FN(ratio_of)(square, FN(beside)(scale_q, e), residual, 0);
-        } else {
-            v = FN(ratio_of)(scale_p, scale_q, vset(0), q == GKL_UNIT);
-        }
-        x.ratio = v.ratio;
-        x.excess = v.excess;
-        x.log = v.log_high + v.log_low;
-        x.half = half * v.phi;
+        high = FN(two_difference)(log_p, log_q, &low, careful);
     }
-    return x;
+    if (p != q && !exact) { /* one of them is a logarithm with a low part */
+        const vec rest = low + (low_p - low_q), sum = high + rest;
+        const vec error = (high - sum) + rest;
+        const mask small = vless(vabs(sum), vset(2 * EXPONENT_BIAS));
+        low = careful ? vselect(small, error, vset(0)) : error;
+        high = sum;
+    }
+    const FN(growth) g = FN(growth_of)(high, low, exact, careful);
+    return (FN(relation)){g.exp, g.expm1, high, g.half_psi};
+}
+
+INLINE FN(relation) FN(relate)(vec scale_p, vec scale_q, const int p, const int q,
+                               const int careful) {
+    const vec half = vset((REAL)0.5), none = vset(0);
+    if (p == GKL_LOGVAR || q == GKL_LOGVAR)
+        return FN(relate_logs)(scale_p, scale_q, p, q, careful);
+    if (p == GKL_STD && (q == GKL_STD || q == GKL_UNIT)) {
+        const FN(ratio) s = FN(ratio_of)(scale_p, scale_q, none, 1, q == GKL_UNIT, careful);
+        return (FN(relation)){s.ratio * s.ratio, vfma(s.excess, s.excess, s.excess + s.excess),
+                              s.log + s.log, vfma(half * s.excess, s.excess, s.phi)};
+    }
+    vec residual, e;
+    FN(ratio) v;
+    if (q == GKL_STD) {
+        const vec square = FN(variance_parts)(scale_q, &residual, &e, careful);
+        v = FN(ratio_of)(careful ? FN(beside)(scale_p, e) : scale_p, square, -residual, 0, 0, careful);
+    } else if (p == GKL_STD) {
+        const vec square = FN(variance_parts)(scale_p, &residual, &e, careful);
+        v = FN(ratio_of)(square, careful ? FN(beside)(scale_q, e) : scale_q, residual, 0, 0, careful);
+    } else {
+        v = FN(ratio_of)(scale_p, scale_q, none, 1, q == GKL_UNIT, careful);
+    }
+    return (FN(relation)){v.ratio, v.excess, v.log, half * v.phi};
 }
 
 /* numerator over the scale in the units of its parameter: d/dv = g/2v, d/ds = g/s, d/dl = g/2 */
@@ -140,62 +150,95 @@ INLINE vec FN(checked)(vec value, vec scale, const int kind) {
     return value;
 }
 
-/* LANES dimensions from `in`, to `out` (gradients) and `term` (what is summed over the row) */
-INLINE void FN(diag_vector)(const REAL *const *in, REAL *const *out, double *const *term,
-                            const int p, const int q, const int what) {
-    const vec half = vset((REAL)0.5), zero = vset(0);
+/* What a kernel gives for LANES dimensions. */
+typedef struct {
+    vec term[GKL_MAX_TERMS];                 /* to be summed over the row */
+    vec slope, d_scale_p, negative_d_scale_q; /* gradients: slope is that of mean_p */
+} FN(cell);
+
+INLINE FN(cell) FN(evaluate)(vec mean_p, vec scale_p, vec mean_q, vec scale_q, const int p,
+                             const int q, const int what, const int careful) {
+    const vec half = vset((REAL)0.5);
+    FN(cell) cell;
+    vec value, low;
     if (what == GKL_ENTROPY) {
-        const vec scale = vload(in[1]);
-        vec low;
-        const vec high = FN(log_variance)(scale, p, &low);
-        vwiden(term[0], FN(checked)(half * (high + (low + vset(1 + LOG_2_PI))), scale, p));
-        return;
+        const vec high = FN(log_variance)(scale_p, p, &low);
+        cell.term[0] = half * (high + (low + vset(1 + LOG_2_PI)));
+    } else {
+        const vec delta = q == GKL_UNIT ? mean_p : mean_p - mean_q;
+        const vec m = FN(mahalanobis)(delta, scale_q, q, &cell.slope, careful);
+        const FN(relation) x = FN(relate)(scale_p, scale_q, p, q, careful);
+        value = vfma(half, m, x.half);
+        if (what == GKL_JEFFREYS) {
+            vec slope_p;
+            const vec m_p = FN(mahalanobis)(delta, scale_p, p, &slope_p, careful);
+            const vec ratio = careful ? vmin(x.ratio, vset(LARGEST)) : x.ratio;
+            value = half * (x.excess * (x.excess / ratio) + (m + m_p));
+        }
+        if (what == GKL_CROSS) {
+            const vec high = FN(log_variance)(scale_q, q, &low);
+            value = half * ((high + (low + vset(LOG_2_PI))) + (x.ratio + m));
+        }
+        cell.term[0] = value;
+        cell.term[1] = m;
+        cell.term[2] = x.ratio;
+        cell.term[3] = -x.log;
+        cell.term[4] = x.half;
+        cell.d_scale_p = FN(per_scale)(x.excess, scale_p, p);
+        cell.negative_d_scale_q = FN(per_scale)(x.excess + m, scale_q, q);
     }
-    const vec mean_p = vload(in[0]), scale_p = vload(in[1]);
-    const vec mean_q = q == GKL_UNIT ? zero : vload(in[2]);
-    const vec scale_q = q == GKL_UNIT ? vset(1) : vload(in[3]);
-    const vec delta = q == GKL_UNIT ? mean_p : mean_p - mean_q;
-    vec slope, slope_p;
-    const vec m = FN(mahalanobis)(delta, scale_q, q, &slope);
-    const FN(relation) x = FN(relate)(scale_p, scale_q, p, q);
+    if (careful)
+        cell.term[0] = FN(checked)(FN(checked)(cell.term[0], scale_p, p), scale_q, q);
+    return cell;
+}
 
-    vec value = vfma(half, m, x.half);
-    if (what == GKL_JEFFREYS) {
-        const vec m_p = FN(mahalanobis)(delta, scale_p, p, &slope_p);
-        const vec ratio = vmin(x.ratio, vset(LARGEST));
-        value = half * (x.excess * (x.excess / ratio) + (m + m_p));
-    }
-    if (what == GKL_CROSS) {
-        vec low;
-        const vec high = FN(log_variance)(scale_q, q, &low);
-        value = half * ((high + (low + vset(LOG_2_PI))) + (x.ratio + m));
-    }
-    value = FN(checked)(FN(checked)(value, scale_p, p), scale_q, q);
-    vwiden(term[0], value);
+/* scales that are far from the ends of the range */
+INLINE mask FN(ordinary)(vec scale, const int kind) {
+    if (kind == GKL_LOGVAR)
+        return vless(vabs(scale), vset(LN_ORDINARY));
+    return vboth(vless(vset(ORDINARY_LOW), scale), vless(scale, vset(ORDINARY_HIGH)));
+}
 
-    if (what == GKL_TERMS) {
-        vwiden(term[1], m);
-        vwiden(term[2], x.ratio);
-        vwiden(term[3], -x.log);
-        vwiden(term[4], x.half);
+/* LANES dimensions from `in`, to `out` (gradients) and `term` (what is summed over the row).  A
+ * lane takes the careful way or not for itself alone, whatever its neighbours do. */
+INLINE void FN(diag_vector)(const REAL *const *in, REAL *const *out, REAL *const *term,
+                            const int p, const int q, const int what) {
+    const int pair = q != GKL_UNIT, entropy = what == GKL_ENTROPY;
+    const vec mean_p = entropy ? vset(0) : vload(in[0]), scale_p = vload(in[1]);
+    const vec mean_q = pair ? vload(in[2]) : vset(0), scale_q = pair ? vload(in[3]) : vset(1);
+    FN(cell) x = FN(evaluate)(mean_p, scale_p, mean_q, scale_q, p, q, what, 0);
+
+    mask plain = FN(ordinary)(scale_p, p);
+    if (pair)
+        plain = vboth(plain, FN(ordinary)(scale_q, q));
+    if (__builtin_expect(!vall(plain), 0)) {
+        const FN(cell) y = FN(evaluate)(mean_p, scale_p, mean_q, scale_q, p, q, what, 1);
+        for (int t = 0; t < (what == GKL_TERMS ? GKL_MAX_TERMS : 1); ++t)
+            x.term[t] = vselect(plain, x.term[t], y.term[t]);
+        if (what == GKL_GRAD) {
+            x.slope = vselect(plain, x.slope, y.slope);
+            x.d_scale_p = vselect(plain, x.d_scale_p, y.d_scale_p);
+            x.negative_d_scale_q = vselect(plain, x.negative_d_scale_q, y.negative_d_scale_q);
+        }
     }
+
+    for (int t = 0; t < (what == GKL_TERMS ? GKL_MAX_TERMS : 1); ++t)
+        vstore(term[t], x.term[t]);
     if (what == GKL_GRAD) {
-        vec d_scale_p = FN(per_scale)(x.excess, scale_p, p);
-        vec d_scale_q = FN(per_scale)(-(x.excess + m), scale_q, q);
         if (in[GKL_WEIGHT]) {
             const vec weight = vload(in[GKL_WEIGHT]);
-            slope = slope * weight;
-            d_scale_p = d_scale_p * weight;
-            d_scale_q = d_scale_q * weight;
+            x.slope = x.slope * weight;
+            x.d_scale_p = x.d_scale_p * weight;
+            x.negative_d_scale_q = x.negative_d_scale_q * weight;
         }
         if (out[1])
-            vstore(out[1], slope);
+            vstore(out[1], x.slope);
         if (out[2])
-            vstore(out[2], d_scale_p);
-        if (q != GKL_UNIT && out[3])
-            vstore(out[3], -slope);
-        if (q != GKL_UNIT && out[4])
-            vstore(out[4], d_scale_q);
+            vstore(out[2], x.d_scale_p);
+        if (pair && out[3])
+            vstore(out[3], -x.slope);
+        if (pair && out[4])
+            vstore(out[4], -x.negative_d_scale_q);
     }
 }
 
@@ -206,21 +249,22 @@ INLINE void FN(diag_run)(ptrdiff_t n, const gkl_block *block, const int p, const
     const int pair = q != GKL_UNIT, weighted = what == GKL_GRAD && block->in[GKL_WEIGHT];
     const int uses[GKL_MAX_IN] = {what != GKL_ENTROPY, 1, pair, pair, weighted};
     const int nout = what != GKL_GRAD ? 0 : pair ? GKL_MAX_GRAD : 3;
+    const gkl_block b = *block; /* a copy that no store can change */
     REAL pad_in[GKL_MAX_IN][LANES], pad_out[GKL_MAX_GRAD][LANES];
     const REAL *in[GKL_MAX_IN] = {0};
     REAL *out[GKL_MAX_GRAD] = {0};
-    double *term[GKL_MAX_TERMS];
+    REAL *term[GKL_MAX_TERMS];
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const ptrdiff_t left = n - i;
         for (int k = 0; k < GKL_MAX_IN; ++k)
             if (uses[k]) {
-                in[k] = (const REAL *)block->in[k] + i;
-                __builtin_prefetch((const char *)in[k] + block->ahead[k]);
+                in[k] = (const REAL *)b.in[k] + i;
+                __builtin_prefetch((const char *)in[k] + b.ahead[k]);
             }
         for (int k = 1; k < nout; ++k)
-            out[k] = block->out[k] ? (REAL *)block->out[k] + i : NULL;
+            out[k] = b.out[k] ? (REAL *)b.out[k] + i : NULL;
         for (int k = 0; k < GKL_MAX_TERMS; ++k)
-            term[k] = block->term[k] + i;
+            term[k] = (REAL *)b.term[k] + i;
         if (left < LANES) {
             for (int k = 0; k < GKL_MAX_IN; ++k)
                 if (uses[k]) {
@@ -235,7 +279,7 @@ INLINE void FN(diag_run)(ptrdiff_t n, const gkl_block *block, const int p, const
         if (left < LANES)
             for (int k = 1; k < nout; ++k)
                 if (out[k])
-                    memcpy((REAL *)block->out[k] + i, pad_out[k], (size_t)left * sizeof(REAL));
+                    memcpy((REAL *)b.out[k] + i, pad_out[k], (size_t)left * sizeof(REAL));
     }
 }
 

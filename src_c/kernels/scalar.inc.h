@@ -17,21 +17,26 @@ INLINE void FN(scalar_run)(ptrdiff_t n, const void *from, void *to, const int wh
         const size_t bytes = sizeof(REAL) * (size_t)(n - i < LANES ? n - i : LANES);
         memset(in, 0, sizeof in);
         memcpy(in, (const REAL *)from + i, bytes);
-        const vec x = vload(in), zero = vset(0), one = vset(1);
+        const vec x = vload(in), one = vset(1);
         vec y, low;
         if (what == FN(SCALAR_PHI)) { /* x = u: the ratio 1 + u and what its rounding lost */
             const vec r = one + x, above = r - one;
             const vec lost = (one - (r - above)) + (x - above);
-            y = vselect(vpositive(r), FN(ratio_of)(r, one, lost, 1).phi, vset((REAL)NAN));
+            const mask plain = vboth(vless(vset(ORDINARY_LOW), r), vless(r, vset(ORDINARY_HIGH)));
+            y = vselect(plain, FN(ratio_ordinary)(r, one, one, lost, 0, 1).phi,
+                        FN(ratio_careful)(r, one, lost, 1).phi);
+            y = vselect(vpositive(r), y, vset((REAL)NAN));
         } else if (what == FN(SCALAR_LOG)) {
             y = FN(log_parts)(x, &low);
             y = vselect(vpositive(x), y + low, vset((REAL)NAN));
         } else if (what == FN(SCALAR_EXP)) {
-            const vec t = FN(exp_parts)(x, &low);
+            const vec t = FN(exp_parts)(x, &low, 1);
             y = vscale(vscale(one + t, low), low);
         } else {
-            const FN(growth) g = FN(growth_of)(x, zero);
-            y = what == FN(SCALAR_PSI) ? g.half_psi + g.half_psi : g.expm1;
+            const mask plain = vless(vabs(x), vset(LN_ORDINARY));
+            const FN(growth) g = FN(growth_of)(x, vset(0), 1, 0), h = FN(growth_of)(x, vset(0), 1, 1);
+            y = what == FN(SCALAR_EXPM1) ? vselect(plain, g.expm1, h.expm1)
+                                         : vselect(plain, g.half_psi, h.half_psi) * vset(2);
         }
         vstore(out, y);
         memcpy((REAL *)to + i, out, bytes);

@@ -25,16 +25,15 @@ INLINE vec FN(vmax)(vec a, vec b) { return MM(max)(a, b); }
 #define HAVE_vmin
 
 INLINE vec FN(vround)(vec a) { return MM(round)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vec FN(vfloor)(vec a) { return MM(round)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 #define HAVE_vround
 
 INLINE vec FN(vsquare_residual)(vec a, vec h) { return MM(fmsub)(a, a, h); }
 #define HAVE_vsquare_residual
-
-#undef HAVE_vwiden
 #if BITS == 32
-INLINE void FN(vwiden)(double *p, vec a) {
-    _mm256_storeu_pd(p, _mm256_cvtps_pd(_mm256_castps256_ps128(a)));
-    _mm256_storeu_pd(p + 4, _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)));
+INLINE void FN(vwiden)(vec a, wide *low, wide *high) {
+    *low = _mm256_cvtps_pd(_mm256_castps256_ps128(a));
+    *high = _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1));
 }
 #define HAVE_vwiden
 #endif

@@ -19,6 +19,7 @@ typedef __mmask8 mask;
 INLINE mask FN(vless)(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LT_OQ); }
 INLINE mask FN(vless_equal)(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LE_OQ); }
 INLINE mask FN(vboth)(mask a, mask b) { return a & b; }
+INLINE int FN(vall)(mask m) { return m == (mask)-1; }
 INLINE mask FN(vpositive)(vec a) { /* not of the classes NaN, 0, -0, inf, -inf, negative */
     return (mask)~MM_MASK(fpclass)(a, 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80);
 }
@@ -38,23 +39,28 @@ INLINE vec FN(vmax)(vec a, vec b) { return MM(max)(a, b); }
 #define HAVE_vmin
 
 INLINE vec FN(vround)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vec FN(vfloor)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 #define HAVE_vround
 
 INLINE vec FN(vsquare_residual)(vec a, vec h) { return MM(fmsub)(a, a, h); }
 #define HAVE_vsquare_residual
 
 INLINE vec FN(vscale)(vec x, vec k) { return MM(scalef)(x, k); }
+INLINE vec FN(vpower)(vec k) { return MM(scalef)(vset(1), k); }
+INLINE vec FN(vexponent)(vec x, vec *c) {
+    const vec k = MM(getexp)(x);
+    *c = MM(scalef)(vset(1), -k);
+    return k;
+}
 INLINE vec FN(vsplit)(vec x, vec *e) {
     *e = MM(getexp)(x);
     return MM(getmant)(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
 }
 #define HAVE_vscale
-
-#undef HAVE_vwiden
 #if BITS == 32
-INLINE void FN(vwiden)(double *p, vec a) {
-    _mm512_storeu_pd(p, _mm512_cvtps_pd(_mm512_castps512_ps256(a)));
-    _mm512_storeu_pd(p + 8, _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1)));
+INLINE void FN(vwiden)(vec a, wide *low, wide *high) {
+    *low = _mm512_cvtps_pd(_mm512_castps512_ps256(a));
+    *high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1));
 }
 #define HAVE_vwiden
 #endif

@@ -38,6 +38,13 @@ INLINE mask FN(vless_equal)(vec a, vec b) { return a <= b; }
 
 INLINE mask FN(vboth)(mask a, mask b) { return a & b; }
 
+INLINE int FN(vall)(mask m) {
+    INT all = -1;
+    for (int i = 0; i < LANES; ++i)
+        all &= m[i];
+    return all != 0;
+}
+
 INLINE mask FN(vpositive)(vec a) {
     const vec infinity = vset((REAL)INFINITY);
     return ((FN(bits))a > 0) & ((FN(bits))a < (FN(bits))infinity);
@@ -67,6 +74,11 @@ INLINE vec FN(vround)(vec a) { /* |a| < 2^(MANTISSA_BITS - 1): the sum's last bi
     const vec shift = vset((REAL)1.5 * (REAL)((INT)1 << MANTISSA_BITS));
     return (a + shift) - shift;
 }
+
+INLINE vec FN(vfloor)(vec a) {
+    const vec nearest = FN(vround)(a);
+    return nearest - vselect(vless(a, nearest), vset(1), vset(0));
+}
 #endif
 
 #ifndef HAVE_vsquare_residual /* Dekker: a in two halves whose products are exact; |a| < 4 */
@@ -78,10 +90,19 @@ INLINE vec FN(vsquare_residual)(vec a, vec h) {
 #endif
 
 #ifndef HAVE_vscale
-/* 2^k, for integers k of the normal range */
+/* by one above and one below the normal range, the exponent fields are those of inf and 0 */
 INLINE vec FN(vpower)(vec k) {
     const vec shift = vset((REAL)1.5 * (REAL)((INT)1 << MANTISSA_BITS) + EXPONENT_BIAS);
     return (vec)((FN(bits))(k + shift) << MANTISSA_BITS);
+}
+
+INLINE vec FN(vexponent)(vec x, vec *c) {
+    const INT ones = (INT)(2 * EXPONENT_BIAS) << MANTISSA_BITS;
+    const vec magic = vset((REAL)((INT)1 << MANTISSA_BITS));
+    const FN(bits) field = (FN(bits))x >> MANTISSA_BITS;
+    *c = (vec)(ones - (field << MANTISSA_BITS));
+    /* the exponent field becomes the low mantissa bits of 2^MANTISSA_BITS */
+    return (vec)(field | (FN(bits))magic) - (magic + vset(EXPONENT_BIAS));
 }
 
 /* |k| <= 3 EXPONENT_BIAS, in three steps of one sign: only the result can over- or underflow */
@@ -96,16 +117,17 @@ INLINE vec FN(vsplit)(vec x, vec *e) {
     const vec lift = vset((REAL)((INT)1 << MANTISSA_BITS)), one = vset(1);
     const mask subnormal = vless(x, vset(SMALLEST_NORMAL));
     const FN(bits) bits = (FN(bits))vselect(subnormal, x * lift, x);
-    /* the exponent field becomes the low mantissa bits of 2^MANTISSA_BITS */
     const vec field = (vec)((bits >> MANTISSA_BITS) | (FN(bits))lift) - lift;
     *e = field - vset(EXPONENT_BIAS) - vselect(subnormal, vset(MANTISSA_BITS), vset(0));
     return (vec)((bits & (((INT)1 << MANTISSA_BITS) - 1)) | (FN(bits))one);
 }
 #endif
 
-#ifndef HAVE_vwiden
-INLINE void FN(vwiden)(double *p, vec a) {
-    for (int i = 0; i < LANES; ++i)
-        p[i] = (double)a[i];
+#if BITS == 32 && !defined(HAVE_vwiden)
+INLINE void FN(vwiden)(vec a, wide *low, wide *high) {
+    for (int i = 0; i < LANES / 2; ++i) {
+        (*low)[i] = (double)a[i];
+        (*high)[i] = (double)a[i + LANES / 2];
+    }
 }
 #endif

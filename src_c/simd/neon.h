@@ -11,6 +11,7 @@ INLINE vec FN(vfma)(vec a, vec b, vec c) { return MM(vfmaq)(c, a, b); }
 #define HAVE_vfma
 
 INLINE vec FN(vround)(vec a) { return MM(vrndnq)(a); }
+INLINE vec FN(vfloor)(vec a) { return MM(vrndmq)(a); }
 #define HAVE_vround
 
 INLINE vec FN(vsquare_residual)(vec a, vec h) { return MM(vfmaq)(-h, a, a); }

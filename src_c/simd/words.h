@@ -21,7 +21,7 @@
 #define vload(p) FN(vload)(p)                           /* no alignment needed */
 #define vstore(p, a) FN(vstore)(p, a)
 #define vstream(p, a) FN(vstream)(p, a)                 /* past the cache, p aligned */
-#define vwiden(p, a) FN(vwiden)(p, a)                   /* store as double */
+#define vwiden(a, low, high) FN(vwiden)(a, low, high)   /* its halves as double, BITS 32 */
 #define vless(a, b) FN(vless)(a, b)                     /* false where either is NaN */
 #define vless_equal(a, b) FN(vless_equal)(a, b)
 #define vboth(a, b) FN(vboth)(a, b)
@@ -31,7 +31,11 @@
 #define vmax(a, b) FN(vmax)(a, b)
 #define vabs(a) FN(vabs)(a)
 #define vround(a) FN(vround)(a)                         /* nearest integer, ties to even */
+#define vfloor(a) FN(vfloor)(a)
 #define vpositive(a) FN(vpositive)(a)                   /* mask of 0 < a < inf */
+#define vall(m) FN(vall)(m)                             /* is every lane true? */
+#define vpower(k) FN(vpower)(k)                         /* 2^k of the normal range, 0 below, inf above */
+#define vexponent(x, c) FN(vexponent)(x, c)             /* k, 2^k <= x < 2 2^k, normal; c = 2^-k */
 #define vscale(x, k) FN(vscale)(x, k)                   /* x 2^k */
 #define vsplit(x, e) FN(vsplit)(x, e)                   /* x = m 2^e, 1 <= m < 2 */
 #define vsquare_residual(a, h) FN(vsquare_residual)(a, h) /* a a - h, exactly */
