@@ -6,10 +6,9 @@ cimport cython
 cimport numpy as cnp
 from cpython.ref cimport PyObject
 from libc.stddef cimport ptrdiff_t
+from libc.string cimport memset
 
 import numpy as np
-
-from gkl.errors import InvalidGaussianError
 
 cnp.import_array()
 cnp.import_ufunc()

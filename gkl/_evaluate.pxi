@@ -93,7 +93,7 @@ cdef class _Call:
             status = gkl_run(&self.job)
         if status == GKL_NO_MEMORY:
             raise MemoryError("no memory for the partial sums of this call")
-        return -1 if status < 0 else 0
+        return _propagate(status)
 
 
 cdef object _repeated_axes(object parameter, tuple batch_shape):
@@ -107,6 +107,75 @@ cdef object _repeated_axes(object parameter, tuple batch_shape):
     ]
 
 
+cdef int _propagate(int status) except -1:
+    """Below 0 a signal handler has raised, and its exception is set."""
+    return -1 if status < 0 else 0
+
+
+cdef ptrdiff_t[GKL_MAX_DIMS] NO_STRIDES  # zeros: of a parameter without a batch
+
+
+cdef bint _plain(object parameter, cnp.ndarray model, gkl_array *described):
+    """Describe a parameter that is like the model: its type, its shape or one row of it."""
+    if not cnp.PyArray_CheckExact(parameter):
+        return False
+    cdef cnp.ndarray x = parameter
+    cdef int ndim = cnp.PyArray_NDIM(x), last = cnp.PyArray_NDIM(model) - 1, i
+    if cnp.PyArray_TYPE(x) != cnp.PyArray_TYPE(model) or not cnp.PyArray_ISNOTSWAPPED(x):
+        return False
+    if ndim != 1 and ndim != last + 1:
+        return False
+    for i in range(ndim):
+        if cnp.PyArray_DIM(x, i) != cnp.PyArray_DIM(model, last + 1 - ndim + i):
+            return False
+    described.data = <char *>cnp.PyArray_DATA(x)
+    described.stride = <ptrdiff_t *>cnp.PyArray_STRIDES(x) if ndim == last + 1 else NO_STRIDES
+    described.step = cnp.PyArray_STRIDE(x, ndim - 1)
+    return True
+
+
+cdef cnp.ndarray _evaluate_plain(gkl_output output, DiagNormal p, DiagNormal q, int nthreads):
+    """One number an item, when all parameters are alike: without the generality of `evaluate`,
+    which costs more than a small batch itself. None when they are not."""
+    cdef gkl_job job
+    cdef gkl_array out
+    cdef cnp.ndarray model, result
+    cdef int last, kind, status
+    if not cnp.PyArray_CheckExact(p.mean):
+        return None
+    model = p.mean
+    kind = cnp.PyArray_TYPE(model)
+    last = cnp.PyArray_NDIM(model) - 1
+    if last < 0 or (kind != cnp.NPY_FLOAT and kind != cnp.NPY_DOUBLE):
+        return None
+    memset(&job, 0, sizeof(job))
+    if not (_plain(p.mean, model, &job.inputs[0]) and _plain(p.scale, model, &job.inputs[1])):
+        return None
+    if q is not None and not (
+        _plain(q.mean, model, &job.inputs[2]) and _plain(q.scale, model, &job.inputs[3])
+    ):
+        return None
+    result = cnp.PyArray_EMPTY(last, cnp.PyArray_DIMS(model), kind, 0)
+    job.p = <gkl_kind>p.kind
+    job.q = GKL_UNIT if q is None else <gkl_kind>q.kind
+    job.output = output
+    job.storage = GKL_F64 if kind == cnp.NPY_DOUBLE else GKL_F32
+    job.ndim = last
+    job.shape = <ptrdiff_t *>cnp.PyArray_DIMS(model)
+    job.dim = cnp.PyArray_DIM(model, last)
+    if output == GKL_ENTROPY:
+        job.inputs[0].data = NULL
+    job.out[0].data = <char *>cnp.PyArray_DATA(result)
+    job.out[0].stride = <ptrdiff_t *>cnp.PyArray_STRIDES(result)
+    job.nthreads = nthreads
+    job.poll = gkl_poll
+    gkl_bad_items()[0] = 0
+    with nogil:
+        status = gkl_run(&job)
+    _propagate(status)
+    return None if status else result
+
+
 def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nthreads):
     """Compute some outputs of a pair (or of `p` against the standard normal: `q` None).
 
@@ -114,6 +183,11 @@ def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nt
     of them, or is None. Returns the arrays in this order, the number of bad items and the batch
     shape. Knows nothing of errors in the data: bad items are NaN.
     """
+    cdef gkl_output which = OUTPUTS[output]
+    if out is None and which not in (GKL_PER_DIM, GKL_GRAD, GKL_TERMS):
+        plain = _evaluate_plain(which, p, q, nthreads)
+        if plain is not None:
+            return (plain,), gkl_bad_items()[0], p.batch_shape
     cdef _Call call = _Call()
     cdef Py_ssize_t dim = p.dim
     cdef int place
@@ -152,7 +226,7 @@ def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nt
     if weight is not None:
         call.inputs[GKL_WEIGHT] = np.asarray(weight, result)
     call.batch_shape = shape
-    call.job.output = OUTPUTS[output]
+    call.job.output = which
     call.job.p = <gkl_kind>p.kind
     call.job.q = GKL_UNIT if q is None else <gkl_kind>q.kind
     call.job.dim = dim
