@@ -10,25 +10,9 @@
 
 from __future__ import annotations
 
-import os as _os
 from importlib.metadata import version as _version
 
-try:
-    from gkl import _core
-except ImportError as _error:
-    if _os.path.exists(_os.path.join(_os.path.dirname(__file__), "_core.pyx")):
-        raise ImportError(
-            "this is gkl's source folder, and its extension is not built here: "
-            "start Python elsewhere, or install with pip install -e ."
-        ) from _error
-    raise
-
-_isa = _os.environ.get("GKL_ISA")
-try:
-    _core.use_isa(_isa or None)
-except ValueError as _error:
-    raise ImportError(f"GKL_ISA: {_error}") from None
-
+from gkl import _start as _start  # the extension and its instruction set, before all else
 from gkl import ufuncs
 from gkl._core import DiagNormal
 from gkl.config import show_config

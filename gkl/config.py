@@ -40,7 +40,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f"mode= takes 'stdout' or 'dicts', not {mode!r}")
-    config = {
+    config: dict[str, dict[str, Any]] = {
         "gkl": {"version": version("gkl")},
         "ISA": {"chosen": _core.isa(), "available": _core.isas()},
         "Threads": {"OpenMP": _core.has_openmp(), "number": _core.threads()},

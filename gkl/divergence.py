@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gkl import _core, lazy
 from gkl._core import DiagNormal
 from gkl.errors import InvalidGaussianError, first_reason
+from gkl.threads import checked_threads
 
 __all__ = [
     "KLTerms",
@@ -23,10 +26,18 @@ __all__ = [
     "kl_terms",
 ]
 
-_TERMS = ("mahalanobis", "trace", "logdet", "kl", "mean_part", "cov_part")
+OnError: TypeAlias = Literal["raise", "nan"]
+Gradients: TypeAlias = tuple[Any, DiagNormal | None, DiagNormal | None]
 
 
-def kl(p, q=None, *, out=None, on_error="raise", threads=None):
+def kl(
+    p: DiagNormal,
+    q: DiagNormal | None = None,
+    *,
+    out: Any = None,
+    on_error: OnError = "raise",
+    threads: int | None = None,
+) -> Any:
     r"""Kullback-Leibler divergence KL(p || q) of every pair of a batch, in nats.
 
     .. math:: KL = \frac12 \sum_j \left[\frac{(\mu_p - \mu_q)^2}{v_q}
@@ -84,7 +95,14 @@ def kl(p, q=None, *, out=None, on_error="raise", threads=None):
     return _batch_function("kl", "value", p, q, out, on_error, threads)
 
 
-def jeffreys(p, q=None, *, out=None, on_error="raise", threads=None):
+def jeffreys(
+    p: DiagNormal,
+    q: DiagNormal | None = None,
+    *,
+    out: Any = None,
+    on_error: OnError = "raise",
+    threads: int | None = None,
+) -> Any:
     r"""Jeffreys divergence KL(p || q) + KL(q || p) of every pair of a batch, in nats.
 
     The logarithms cancel, so it is computed without them:
@@ -104,7 +122,14 @@ def jeffreys(p, q=None, *, out=None, on_error="raise", threads=None):
     return _batch_function("jeffreys", "jeffreys", p, q, out, on_error, threads)
 
 
-def cross_entropy(p, q=None, *, out=None, on_error="raise", threads=None):
+def cross_entropy(
+    p: DiagNormal,
+    q: DiagNormal | None = None,
+    *,
+    out: Any = None,
+    on_error: OnError = "raise",
+    threads: int | None = None,
+) -> Any:
     r"""Cross-entropy of q relative to p, the mean of -log q under p, in nats.
 
     .. math:: H(p, q) = \frac12 \sum_j \left[\log 2\pi + \log v_q
@@ -122,7 +147,9 @@ def cross_entropy(p, q=None, *, out=None, on_error="raise", threads=None):
     return _batch_function("cross_entropy", "cross_entropy", p, q, out, on_error, threads)
 
 
-def entropy(p, *, out=None, on_error="raise", threads=None):
+def entropy(
+    p: DiagNormal, *, out: Any = None, on_error: OnError = "raise", threads: int | None = None
+) -> Any:
     r"""Differential entropy of every Gaussian of a batch, in nats.
 
     .. math:: H(p) = \frac12 \sum_j \left[1 + \log 2\pi + \log v_p\right]_j
@@ -138,7 +165,14 @@ def entropy(p, *, out=None, on_error="raise", threads=None):
     return _batch_function("entropy", "entropy", p, None, out, on_error, threads)
 
 
-def kl_per_dim(p, q=None, *, out=None, on_error="raise", threads=None):
+def kl_per_dim(
+    p: DiagNormal,
+    q: DiagNormal | None = None,
+    *,
+    out: Any = None,
+    on_error: OnError = "raise",
+    threads: int | None = None,
+) -> Any:
     """KL(p || q) of every dimension, in nats: the sum over the last axis is :func:`kl`.
 
     Parameters, errors and accuracy are those of :func:`kl`.
@@ -183,7 +217,13 @@ class KLTerms:
     cov_part: Any
 
 
-def kl_terms(p, q=None, *, on_error="raise", threads=None):
+def kl_terms(
+    p: DiagNormal,
+    q: DiagNormal | None = None,
+    *,
+    on_error: OnError = "raise",
+    threads: int | None = None,
+) -> KLTerms:
     """Terms of KL(p || q), in one pass.
 
     Parameters and errors are those of :func:`kl`.
@@ -199,22 +239,30 @@ def kl_terms(p, q=None, *, on_error="raise", threads=None):
     >>> float(terms.mahalanobis), float(terms.trace), float(terms.mean_part)
     (1.0, 2.0, 0.5)
     """
-    _check(p, q, on_error)
+    nthreads = _check(p, q, on_error, threads)
+    bad = 0
     if lazy.wanted(p, q):
-        values = lazy.call("kl", p, q, "_terms") + lazy.call("kl", p, q, "_parts")
-        return KLTerms(*values[:3], dim=lazy.dim(p, q), **dict(zip(_TERMS[3:], values[3:], strict=True)))
-    arrays, bad, shape = _core.evaluate("terms", p, q, range(6), None, None, threads or 0)
-    values = [x if shape else x[()] for x in arrays]
-    dim = p.dim if q is None or not p.scalar else q.dim
-    terms = KLTerms(*values[:3], dim=dim, kl=values[3], mean_part=values[4], cov_part=values[5])
+        values = [*lazy.call("kl", p, q, "_terms"), *lazy.call("kl", p, q, "_parts")]
+    else:
+        arrays, bad, shape = _core.evaluate("terms", p, q, range(6), None, None, nthreads)
+        values = [x if shape else x[()] for x in arrays]
+    mahalanobis, trace, logdet, value, mean_part, cov_part = values
+    terms = KLTerms(mahalanobis, trace, logdet, lazy.dim(p, q), value, mean_part, cov_part)
     if bad and on_error == "raise":
         _raise(p, q, terms.kl, terms)
     return terms
 
 
 def kl_and_grad(
-    p, q=None, *, weight=None, wrt=("p", "q"), out=None, on_error="raise", threads=None
-):
+    p: DiagNormal,
+    q: DiagNormal | None = None,
+    *,
+    weight: ArrayLike | None = None,
+    wrt: Collection[str] = ("p", "q"),
+    out: Gradients | None = None,
+    on_error: OnError = "raise",
+    threads: int | None = None,
+) -> Gradients:
     """KL(p || q) and the gradients of sum(weight * KL) in the parameters of p and q.
 
     Parameters
@@ -262,7 +310,7 @@ def kl_and_grad(
     >>> value, grad_p.mean
     (array([0.5]), array([[0., 1.]]))
     """
-    _check(p, q, on_error)
+    nthreads = _check(p, q, on_error, threads)
     if not set(wrt) <= {"p", "q"}:
         raise ValueError(f"wrt= takes 'p' and 'q', not {wrt!r}")
     if out is not None and len(out) != 3:
@@ -278,7 +326,7 @@ def kl_and_grad(
     with_p, with_q = "p" in wrt, "q" in wrt and q is not None
     places = (0,) + (1, 2) * with_p + (3, 4) * with_q
     targets = None if out is None else _targets(out, p, q, with_p, with_q)
-    arrays, bad, shape = _core.evaluate("grad", p, q, places, targets, weight, threads or 0)
+    arrays, bad, shape = _core.evaluate("grad", p, q, places, targets, weight, nthreads)
     value = arrays[0] if shape or (out and out[0] is not None) else arrays[0][()]
     grad_p = _gradient(p, *arrays[1:3]) if with_p else None
     grad_q = _gradient(q, *arrays[-2:]) if with_q else None
@@ -288,11 +336,11 @@ def kl_and_grad(
     return result
 
 
-def _gradient(x, mean, scale):
+def _gradient(x: Any, mean: Any, scale: Any) -> DiagNormal:
     return DiagNormal(mean, **{x.parameter: scale})
 
 
-def _targets(out, p, q, with_p, with_q):
+def _targets(out: Any, p: Any, q: Any, with_p: bool, with_q: bool) -> list[Any]:
     """out= of kl_and_grad as one array or None for each output."""
     arrays = [out[0]]
     for name, x, given, is_wanted in (("p", p, out[1], with_p), ("q", q, out[2], with_q)):
@@ -302,21 +350,32 @@ def _targets(out, p, q, with_p, with_q):
         elif given is None:
             arrays += [None, None]
         elif not isinstance(given, DiagNormal) or given.parameter != x.parameter:
-            raise TypeError(f"out= wants a DiagNormal with {x.parameter}= for the gradient of {name}")
+            raise TypeError(
+                f"out= wants a DiagNormal with {x.parameter}= for the gradient of {name}"
+            )
         else:
             arrays += [given.mean, getattr(given, given.parameter)]
     return arrays
 
 
-def _batch_function(prefix, output, p, q, out, on_error, threads, suffix=""):
+def _batch_function(
+    prefix: str,
+    output: str,
+    p: DiagNormal,
+    q: DiagNormal | None,
+    out: Any,
+    on_error: str,
+    threads: int | None,
+    suffix: str = "",
+) -> Any:
     """One array for each item, or for each item and dimension."""
-    _check(p, q, on_error)
+    nthreads = _check(p, q, on_error, threads)
     if lazy.wanted(p, q):
         if out is not None:
             raise TypeError("out= cannot take lazy results")
         return lazy.call(prefix, p, q, suffix)[0]
     given = None if out is None else (out,)
-    (value,), bad, shape = _core.evaluate(output, p, q, (0,), given, None, threads or 0)
+    (value,), bad, shape = _core.evaluate(output, p, q, (0,), given, None, nthreads)
     if not shape and out is None:
         value = value[()]
     if bad and on_error == "raise":
@@ -324,16 +383,17 @@ def _batch_function(prefix, output, p, q, out, on_error, threads, suffix=""):
     return value
 
 
-def _check(p, q, on_error):
-    """The kinds of the arguments that all functions have."""
+def _check(p: Any, q: Any, on_error: str, threads: Any) -> int:
+    """The arguments that all functions have; gives the number of threads, 0 for the default."""
     if type(p) is not DiagNormal or (q is not None and type(q) is not DiagNormal):
         name, x = ("p", p) if type(p) is not DiagNormal else ("q", q)
         raise TypeError(f"{name} is a {type(x).__name__}, not a gkl distribution")
     if on_error not in ("raise", "nan"):
         raise ValueError(f"on_error= takes 'raise' or 'nan', not {on_error!r}")
+    return 0 if threads is None else checked_threads(threads)
 
 
-def _raise(p, q, value, result, scale_only=False):
+def _raise(p: Any, q: Any, value: Any, result: Any, scale_only: bool = False) -> NoReturn:
     """The bad items are where the value is NaN: say how many, which, and why the first."""
     items = np.isnan(value)
     if items.ndim > len(np.broadcast_shapes(p.batch_shape, () if q is None else q.batch_shape)):

@@ -6,6 +6,7 @@ A bad item is NaN in such results: nothing is computed yet that could be looked 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,7 @@ __all__ = ["call", "dim", "kl_and_grad", "wanted"]
 def wanted(p: DiagNormal, q: DiagNormal | None, weight: Any = None) -> bool:
     """Is one of the parameters foreign?"""
     return (
-        p.foreign
-        or (q is not None and q.foreign)
-        or (weight is not None and not np.isscalar(weight) and _is_foreign(weight))
+        p.foreign or (q is not None and q.foreign) or (weight is not None and _is_foreign(weight))
     )
 
 
@@ -50,8 +49,6 @@ def _operands(p: DiagNormal, q: DiagNormal | None, scale_only: bool = False) -> 
     chunks stay what they are."""
     d = dim(p, q)
     pairs = [x for x in (p, q) if x is not None]
-    if all(x.dim != d and not x.scalar for x in pairs[1:]):
-        pass
     given = [getattr(x, name) for x in pairs for name in ("mean", x.parameter)]
     numbers = [x for x in given if not isinstance(x, float)]
     dtype = np.result_type(*(x.dtype for x in numbers)) if numbers else np.dtype(float)
@@ -78,12 +75,14 @@ def call(prefix: str, p: DiagNormal, q: DiagNormal | None, suffix: str = "") -> 
 
 
 def kl_and_grad(
-    p: DiagNormal, q: DiagNormal | None, weight: Any, wrt: tuple[str, ...]
+    p: DiagNormal, q: DiagNormal | None, weight: Any, wrt: Collection[str]
 ) -> tuple[Any, DiagNormal | None, DiagNormal | None]:
     """As gkl.kl_and_grad; the sums over broadcast axes are the foreign array's own."""
     value, *gradients = call("kl", p, q, "_grad")
     if weight is not None:
-        gradients = [g * np.expand_dims(np.asarray(weight) if np.isscalar(weight) else weight, -1) for g in gradients]
+        if not _is_foreign(weight):
+            weight = np.asarray(weight)
+        gradients = [g * weight[..., np.newaxis] for g in gradients]
 
     def collect(x: DiagNormal, mean: Any, scale: Any) -> DiagNormal:
         return DiagNormal(

@@ -69,7 +69,7 @@ def _relate_logvar(p, q):
     return np.expm1(y), y
 
 
-_SCALES = {"p": [0.5, 2.0], "q": [1.0, 4.0]}
+_SCALES = {"p": [0.5, 1.5], "q": [1.0, 2.5]}
 _LOGVARS = {"p": [-1.0, 1.0], "q": [0.5, 2.0]}
 KINDS = {
     "var": Kind(
@@ -193,6 +193,7 @@ _GRADIENTS = ("d_mean_p", "d_scale_p", "d_mean_q", "d_scale_q")
 _RELATIVE = "Within 4 eps of the exact result, relatively, also where p is close to q."
 _SCALED = _RELATIVE + " The derivative by q's scale: relatively to |u| + m in place of |u + m|."
 _SUMMANDS = "Within 4 eps of the exact result, relatively to the sum of the absolute summands."
+_JEFFREYS = "Within 6 eps of the exact result, relatively, also where p is close to q."
 _1951 = "S. Kullback and R. A. Leibler, On information and sufficiency, 1951"
 _2014 = "D. P. Kingma and M. Welling, Auto-encoding variational Bayes, 2014, appendix B"
 _1946 = "H. Jeffreys, An invariant form for the prior probability, 1946"
@@ -211,7 +212,7 @@ OUTPUTS = (
            "Textbook terms of the KL divergence", _SUMMANDS, _1951),
     Output("kl", "_parts", ("kl", "mean_part", "cov_part"), "KL divergence and its two parts",
            _RELATIVE, _1951),
-    Output("jeffreys", "", ("jeffreys",), "Jeffreys divergence", _RELATIVE, _1946),
+    Output("jeffreys", "", ("jeffreys",), "Jeffreys divergence", _JEFFREYS, _1946),
     Output("cross_entropy", "", ("cross_entropy",), "Cross-entropy", _SUMMANDS, _1948),
 )  # fmt: skip
 ENTROPY = Output("entropy", "", ("entropy",), "Entropy", _SUMMANDS, _1948)
@@ -299,8 +300,8 @@ _BAD = """\
 An item with a parameter that is NaN or infinite{positive} is NaN, without exception or warning;
 the functions of gkl itself raise. {where}A result too large for its type is inf."""
 _MIXED = """ \
-One parameter is converted to be compared with the other, and rounded: per dimension the bound is
-4 eps (1 + 1/|u|), which matters where p is close to q."""
+One parameter is converted to be compared with the other, and rounded: in each dimension the bound
+is 1 + 1/|u| times that, which matters where p is close to q."""
 _TYPES = """\
 float32 and float64 are computed as such; float16 and bfloat16 are read as stored and computed in
 float32, the type of the results. Operands of different types are promoted, by copying."""

@@ -12,7 +12,8 @@ from gkl import _core
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
 
-def _checked(n: int) -> int:
+def checked_threads(n: int) -> int:
+    """A number of threads, or an error in words."""
     try:
         n = index(n)
     except TypeError:
@@ -61,7 +62,7 @@ def set_num_threads(n: int) -> None:
     >>> n = gkl.get_num_threads()
     >>> gkl.set_num_threads(n)
     """
-    _core.set_threads(_checked(n))
+    _core.set_threads(checked_threads(n))
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def num_threads(n: int) -> Iterator[None]:
     ...     gkl.get_num_threads()
     1
     """
-    before = _core.set_own_threads(_checked(n))
+    before = _core.set_own_threads(checked_threads(n))
     try:
         yield
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The generalized ufuncs themselves, for ``axes=``, ``where`` the batch lies, Dask, or least overhead.
+"""The generalized ufuncs themselves, for ``axes=``, Dask, or the least overhead.
 
 Names are made of what is computed, how p and how q are parameterized, and what is given:
 ``kl_diag_var_logvar_grad``.  They broadcast over the batch, never sum over it, and give NaN for
