@@ -143,11 +143,12 @@ INLINE vec FN(per_scale)(vec g, vec scale, const int kind) {
     return kind == GKL_VAR ? g / scale : g;
 }
 
-/* NaN where a variance or a standard deviation is not positive and finite */
+/* NaN where a scale is not finite, or is a variance or standard deviation that is not positive */
 INLINE vec FN(checked)(vec value, vec scale, const int kind) {
-    if (kind == GKL_VAR || kind == GKL_STD)
-        return vselect(vpositive(scale), value, vset((REAL)NAN));
-    return value;
+    if (kind == GKL_UNIT)
+        return value;
+    const mask good = kind == GKL_LOGVAR ? vless(vabs(scale), vset((REAL)INFINITY)) : vpositive(scale);
+    return vselect(good, value, vset((REAL)NAN));
 }
 
 /* What a kernel gives for LANES dimensions. */
