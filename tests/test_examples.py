@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The examples run, learn, and have made the data that is committed beside them."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gkl
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+VAE = EXAMPLES / "vae_digits.py"
+POSTERIORS = EXAMPLES / "data" / "digits_posteriors.npz"
+
+
+def run_vae(folder, *args):
+    """The table that the example prints, as rows of numbers, and what it writes."""
+    out = folder / "posteriors.npz"
+    done = subprocess.run(
+        [sys.executable, VAE, "--out", out, *args], cwd=folder, text=True, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    table = [
+        [float(x) for x in line[:4]] for line in lines if line[0].isdecimal() and len(line) > 6
+    ]
+    assert [path.name for path in folder.iterdir()] == [out.name]
+    return table, out
+
+
+@pytest.fixture(scope="module")
+def vae():
+    pytest.importorskip("sklearn", reason="scikit-learn holds the digits")
+    spec = importlib.util.spec_from_file_location("vae_digits", VAE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_vae_learns(vae, tmp_path):
+    table, out = run_vae(tmp_path, "--epochs", "2", "--latent", "6")
+    assert [row[0] for row in table] == [1, 2]
+    assert table[1][1] < table[0][1] - 5  # the loss
+    assert table[1][2] < table[0][2] - 5  # its reconstruction
+    for _, loss, reconstruction, kl in table:
+        assert kl > 0
+        assert loss == pytest.approx(reconstruction + kl, abs=0.002)
+    with np.load(out) as data:
+        assert sorted(data.files) == ["labels", "logvar", "mean"]
+        assert data["mean"].shape == data["logvar"].shape == (1797, 6)
+        assert data["mean"].dtype == data["logvar"].dtype == np.float32
+        assert np.bincount(data["labels"]).tolist() == [
+            178, 182, 177, 183, 181, 182, 181, 179, 174, 180,
+        ]  # fmt: skip
+
+
+def test_the_vae_repeats_itself(vae, tmp_path):
+    results = {}
+    for run, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / run).mkdir()
+        results[run] = run_vae(tmp_path / run, "--epochs", "1", "--seed", seed)[1].read_bytes()
+    assert results["a"] == results["b"] != results["c"]
+
+
+def test_back_propagation_against_finite_differences(vae):
+    rng = np.random.default_rng(0)
+    net = {name: w.astype(float) for name, w in vae.initial(rng, 64, 5).items()}
+    x, noise = rng.random((12, 64)), rng.standard_normal((12, 5))
+    grad = vae.loss_and_grad(net, x, noise)[2]
+    assert grad.keys() == net.keys()
+    for name, w in net.items():
+        direction = rng.standard_normal(w.shape)
+        losses = []
+        for h in (1e-5, -1e-5):
+            reconstruction, kl, _ = vae.loss_and_grad(net | {name: w + h * direction}, x, noise)
+            losses.append(reconstruction + kl)
+        wanted = (losses[0] - losses[1]) / 2e-5
+        assert np.sum(grad[name] * direction) == pytest.approx(wanted, rel=1e-6, abs=1e-7), name
+
+
+def test_committed_posteriors(tmp_path):
+    with np.load(POSTERIORS, allow_pickle=False) as data:
+        mean, logvar, labels = data["mean"], data["logvar"], data["labels"]
+    assert mean.shape == logvar.shape
+    assert len(mean) == len(labels) == 1797
+    assert mean.dtype == logvar.dtype == np.float32
+
+    done = subprocess.run(
+        [sys.executable, "-m", "gkl", "score", POSTERIORS, "--json"],
+        cwd=tmp_path, text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    report = json.loads(done.stdout)
+    wanted = 0.5 * (mean.astype(float) ** 2 + np.expm1(logvar.astype(float)) - logvar).sum(1)
+    assert (report["count"], report["dim"], report["bad"]) == (1797, mean.shape[1], 0)
+    assert report["kl"]["mean"] == pytest.approx(wanted.mean(), rel=1e-6)
+    assert report["kl"]["max"] == pytest.approx(wanted.max(), rel=1e-6)
+
+    # some dimensions speak, some have collapsed
+    per_dim = gkl.kl_per_dim(gkl.DiagNormal(mean, logvar=logvar)).mean(0)
+    assert np.count_nonzero(per_dim > 0.1) >= 3
+    assert np.count_nonzero(per_dim < 0.01) >= 1
