@@ -71,8 +71,8 @@ class BuildExt(build_ext):
 
         def compile_all(sources, *args, extra_postargs=(), **kwargs):
             def compile_source(source):
-                more = warnings if source.startswith("src_c") else []
-                return compile_one([source], *args, extra_postargs=[*extra_postargs, *more], **kwargs)
+                flags = [*extra_postargs, *(warnings if source.startswith("src_c") else [])]
+                return compile_one([source], *args, extra_postargs=flags, **kwargs)
 
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 return [o for objects in pool.map(compile_source, sources) for o in objects]

@@ -6,7 +6,7 @@
 Two functions are approximated, each with its first term taken out exactly so that the
 relative error goes to zero with the argument:
 
-    phi(f) = f - log1p(f) = f^2 (1/2 + f A(f)),   sqrt(1/2) - 1 <= f <= sqrt(2) - 1
+    phi(f) = f - log1p(f) = f^2 (1/2 + f A(f)),   sqrt(1/2) - 1 <= f <= 1/2
     psi(f) = expm1(f) - f = f^2 (1/2 + f B(f)),   -1 <= f <= 1
 
 A and B are interpolated at the Chebyshev nodes (within a factor of about two of the best
@@ -60,10 +60,10 @@ def error(function, coefficients, low, high, points=2001):
 
 
 TABLES = [
-    ("phi", phi_rest, mp.sqrt(HALF) - 1 - mp.mpf("1e-6"), mp.sqrt(2) - 1 + mp.mpf("1e-6")),
+    ("phi", phi_rest, mp.sqrt(HALF) - 1 - mp.mpf("1e-6"), HALF + mp.mpf("1e-6")),
     ("psi", psi_rest, mp.mpf(-1), mp.mpf(1)),
 ]
-TERMS = {("phi", "f32"): 9, ("phi", "f64"): 20, ("psi", "f32"): 8, ("psi", "f64"): 14}
+TERMS = {("phi", "f32"): 10, ("phi", "f64"): 21, ("psi", "f32"): 8, ("psi", "f64"): 14}
 TYPES = {"f32": np.float32, "f64": np.float64}
 
 

@@ -10,7 +10,10 @@ cdef object _parameter(object x, str name):
     if type(x) is float:
         return x
     if isinstance(x, (int, float)) and not isinstance(x, np.generic):
-        return float(x)
+        try:
+            return float(x)
+        except OverflowError:
+            raise ValueError(f"{name} is an integer beyond float64") from None
     if not cnp.PyArray_CheckExact(x):
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError(
@@ -166,7 +169,9 @@ cdef class DiagNormal:
     @property
     def dtype(self):
         """The common type of the parameters."""
-        return np.result_type(*(x if type(x) is float else x.dtype for x in (self.mean, self.scale)))
+        return np.result_type(
+            *[x.dtype for x in (self.mean, self.scale) if type(x) is not float] or [np.float64]
+        )
 
     def _with(self, mean, scale):
         return DiagNormal(mean, **{KIND_NAMES[self.kind]: scale})
@@ -174,6 +179,9 @@ cdef class DiagNormal:
     def _spread(self, x):
         """A view of a parameter with the whole batch."""
         return np.broadcast_to(x, self.batch_shape + x.shape[-1:])
+
+    def __bool__(self):
+        return True
 
     def __len__(self):
         if not self.batch_shape:
@@ -213,7 +221,7 @@ cdef class DiagNormal:
         >>> gkl.DiagNormal(np.zeros((6, 2)), var=1.0).reshape(2, 3).batch_shape
         (2, 3)
         """
-        new = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        new = tuple(shape[0]) if len(shape) == 1 and hasattr(shape[0], "__len__") else shape
         try:
             new = np.broadcast_to(np.empty(()), self.batch_shape).reshape(new).shape
         except ValueError:
@@ -224,7 +232,10 @@ cdef class DiagNormal:
         def change(x):
             return x if _ndim(x) <= 1 else self._spread(x).reshape(new + x.shape[-1:])
 
-        return self._with(change(self.mean), change(self.scale))
+        mean = change(self.mean)
+        if new and not self.batch_shape:  # no parameter carries the batch yet
+            mean = np.broadcast_to(mean, new + (self.dim,))
+        return self._with(mean, change(self.scale))
 
     def __eq__(self, other):
         if not isinstance(other, DiagNormal):

@@ -17,8 +17,8 @@ cdef object FLOAT32 = np.dtype(np.float32), FLOAT64 = np.dtype(np.float64)
 
 cdef object _common_dtype(list arrays):
     """What is computed in: NumPy's common type where the core has it, else float64."""
-    types = [x if type(x) is float else x.dtype for x in arrays]
-    if all(type(x) is float for x in types):
+    types = [x.dtype for x in arrays if type(x) is not float]
+    if not types:
         return FLOAT64
     common = np.result_type(*types).newbyteorder("=")
     return common if gkl_storage(common) >= 0 else FLOAT64
@@ -69,8 +69,6 @@ cdef class _Call:
                 self.strides[slot][i] = cnp.PyArray_STRIDE(x, axis)
         if core and ndim > 0 and (cnp.PyArray_DIM(x, ndim - 1) > 1 or self.job.dim == 1):
             described.step = cnp.PyArray_STRIDE(x, ndim - 1)
-        if core and self.job.dim == 1 and described.step == 0:
-            described.step = 8  # not a sum along d
         return described
 
     cdef int run(self, list kept, list summed, list outputs, int nthreads) except -1:
@@ -246,7 +244,13 @@ def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nt
             axes_of[place] = _repeated_axes(parameters[place - 1], shape)
             if axes_of[place] and axes_of[place] not in sums:
                 sums.append(axes_of[place])
-        results[place] = _target(target, want_shape, result, call.inputs, results)
+        results[place] = _target(target, want_shape, result, call.inputs)
+        if axes_of[place] is not None and (dim == 0 or 0 in shape):
+            results[place][...] = 0  # an empty sum, which no task of the core would write
+
+    for i, target in enumerate(given):
+        if target is not None and any(_overlap(target, other) for other in given[:i]):
+            raise ValueError("two outputs share memory")
 
     gkl_bad_items()[0] = 0
     cdef list every = list(range(len(shape))), todo
@@ -268,7 +272,17 @@ def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nt
     return [results[place] for place in wanted], bad, shape
 
 
-cdef object _target(object out, tuple shape, object dtype, list inputs, list outputs):
+cdef bint _overlap(object a, object b):
+    """Do two arrays, or None, have an element in common (or one cannot tell)?"""
+    if a is None or b is None:
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+cdef object _target(object out, tuple shape, object dtype, list inputs):
     """Where an output goes: a new array, the caller's, or a new one beside a caller's that has
     another type or overlaps an input."""
     if out is None:
@@ -281,8 +295,6 @@ cdef object _target(object out, tuple shape, object dtype, list inputs, list out
         raise ValueError("out is read-only")
     if not np.can_cast(dtype, out.dtype, "same_kind"):
         raise TypeError(f"out has dtype {out.dtype}, which cannot hold {np.dtype(dtype)}")
-    if any(x is not None and np.may_share_memory(out, x) for x in outputs):
-        raise ValueError("two outputs share memory")
-    if out.dtype != dtype or any(x is not None and np.may_share_memory(out, x) for x in inputs):
+    if out.dtype != dtype or any(_overlap(out, x) for x in inputs):
         return np.empty(shape, dtype)
     return out

@@ -77,13 +77,10 @@ cdef extern from *:
                 if (is_out && data[i] == data[j] && dimensions[0] > 0)
                     return gkl_fail(PyExc_ValueError, "two outputs are the same array");
         }
-        /* a step of 0 means a sum to the core: a core dimension of 1 has no step */
-        if (job.dim == 1)
-            for (int k = 1; k < GKL_MAX_OUT; ++k)
-                job.out[k].step = sizeof(double);
-        /* NumPy keeps the GIL for short batches, however long the rows */
+        /* NumPy would keep the GIL for short batches, however long the rows, and drop it for others:
+         * the flag below has it always held here, and dropped by us when the work is worth it */
         PyThreadState *held = NULL;
-        if (dimensions[0] > 8192 / (dimensions[1] + 1) && PyThreadState_GetDict() != NULL)
+        if (dimensions[0] > 8192 / (dimensions[1] + 1))
             held = PyEval_SaveThread();
         const int status = gkl_run(&job);
         if (held)
@@ -131,7 +128,8 @@ cdef extern from *:
         PyType_Slot slots[] = {{NPY_METH_strided_loop, (void *)gkl_loop}, {0, NULL}};
         PyArrayMethod_Spec spec = {
             .name = ((PyUFuncObject *)ufunc)->name, .nin = nin, .nout = nargs - nin,
-            .casting = NPY_NO_CASTING, .flags = NPY_METH_NO_FLOATINGPOINT_ERRORS,
+            .casting = NPY_NO_CASTING,
+            .flags = NPY_METH_NO_FLOATINGPOINT_ERRORS | NPY_METH_REQUIRES_PYAPI,
             .dtypes = types, .slots = slots};
         for (int i = 0; i < nargs; ++i)
             types[i] = i < parameters ? in : out;

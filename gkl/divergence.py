@@ -315,14 +315,12 @@ def kl_and_grad(
         raise ValueError(f"wrt= takes 'p' and 'q', not {wrt!r}")
     if out is not None and len(out) != 3:
         raise ValueError("out= takes three: the value, the gradients of p and those of q")
+    if weight is not None:
+        weight = _checked_weight(weight)
     if lazy.wanted(p, q, weight):
         if out is not None:
             raise TypeError("out= cannot take lazy results")
         return lazy.kl_and_grad(p, q, weight, wrt)
-    if weight is not None:
-        weight = np.asarray(weight)
-        if weight.dtype.kind not in "fiub":
-            raise TypeError(f"weight has dtype {weight.dtype}; real numbers are wanted")
     with_p, with_q = "p" in wrt, "q" in wrt and q is not None
     places = (0,) + (1, 2) * with_p + (3, 4) * with_q
     targets = None if out is None else _targets(out, p, q, with_p, with_q)
@@ -334,6 +332,18 @@ def kl_and_grad(
     if bad and on_error == "raise":
         _raise(p, q, value, result)
     return result
+
+
+def _checked_weight(weight: Any) -> Any:
+    """An array of real numbers, or a foreign one as it is."""
+    if isinstance(weight, np.ma.MaskedArray):
+        raise TypeError("weight is a masked array, and gkl would not see its mask")
+    if lazy.is_foreign(weight):
+        return weight
+    weight = np.asarray(weight)
+    if weight.dtype.kind not in "fiub" and weight.dtype.name != "bfloat16":
+        raise TypeError(f"weight has dtype {weight.dtype}; real numbers are wanted")
+    return weight
 
 
 def _gradient(x: Any, mean: Any, scale: Any) -> DiagNormal:

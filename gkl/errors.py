@@ -58,13 +58,8 @@ def first_reason(p: Any, q: Any, item: tuple[int, ...], scale_only: bool = False
         for name in (x.parameter,) if scale_only else ("mean", x.parameter):
             parameter = np.asarray(getattr(x, name))
             row, where = _own_row(parameter, item)
-            wrong = ~np.isfinite(row)
-            words = "is not finite"
-            if not wrong.any() and name in ("var", "std"):
-                wrong = row <= 0
-                words = "is not positive"
-            if wrong.any():
-                j = int(np.argmax(wrong))
+            j, words = _first_wrong(row, name in ("var", "std"))
+            if words:
                 value = float(row[j])
                 if parameter.ndim:
                     where = (*where, j)
@@ -73,11 +68,23 @@ def first_reason(p: Any, q: Any, item: tuple[int, ...], scale_only: bool = False
     return "a parameter that was changed during the call"
 
 
+def _first_wrong(row: Any, positive: bool) -> tuple[int, str]:
+    """Where a row is first wrong, and how; in pieces, since a row may be very long."""
+    for start in range(0, len(row), 1 << 16):
+        piece = row[start : start + (1 << 16)].astype(float)
+        good = np.isfinite(piece)
+        if not good.all():
+            return start + int(np.argmin(good)), "is not finite"
+        if positive and not (piece > 0).all():
+            return start + int(np.argmin(piece > 0)), "is not positive"
+    return 0, ""
+
+
 def _own_row(parameter: Any, item: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
     """The row of a parameter that broadcasts to this item, and its index in the parameter."""
     if parameter.ndim == 0:
-        return parameter.reshape(1).astype(float), ()
+        return parameter.reshape(1), ()
     batch = parameter.shape[:-1]
     own = item[len(item) - len(batch) :]
     where = tuple(0 if n == 1 else int(i) for i, n in zip(own, batch, strict=True))
-    return parameter[where].astype(float), where
+    return parameter[where], where

@@ -14,17 +14,18 @@ import numpy as np
 from gkl import ufuncs
 from gkl._core import DiagNormal
 
-__all__ = ["call", "dim", "kl_and_grad", "wanted"]
+__all__ = ["call", "dim", "is_foreign", "kl_and_grad", "wanted"]
 
 
 def wanted(p: DiagNormal, q: DiagNormal | None, weight: Any = None) -> bool:
     """Is one of the parameters foreign?"""
     return (
-        p.foreign or (q is not None and q.foreign) or (weight is not None and _is_foreign(weight))
+        p.foreign or (q is not None and q.foreign) or (weight is not None and is_foreign(weight))
     )
 
 
-def _is_foreign(x: Any) -> bool:
+def is_foreign(x: Any) -> bool:
+    """Is this an array of another library that takes part in NumPy's protocol?"""
     return not isinstance(x, np.ndarray) and hasattr(x, "__array_ufunc__")
 
 
@@ -52,8 +53,9 @@ def _operands(p: DiagNormal, q: DiagNormal | None, scale_only: bool = False) -> 
     given = [getattr(x, name) for x in pairs for name in ("mean", x.parameter)]
     numbers = [x for x in given if not isinstance(x, float)]
     dtype = np.result_type(*(x.dtype for x in numbers)) if numbers else np.dtype(float)
-    if scale_only:
-        given = given[1:]
+    if scale_only:  # of the batch's shape, and lazy, though only the mean may be so
+        mean, scale = (np.asarray(x, dtype) if isinstance(x, float) else x for x in given)
+        given = [np.broadcast_arrays(mean, scale)[1]]
     return [_with_core(np.asarray(x, dtype) if isinstance(x, float) else x, d) for x in given]
 
 
@@ -80,8 +82,11 @@ def kl_and_grad(
     """As gkl.kl_and_grad; the sums over broadcast axes are the foreign array's own."""
     value, *gradients = call("kl", p, q, "_grad")
     if weight is not None:
-        if not _is_foreign(weight):
-            weight = np.asarray(weight)
+        if np.broadcast_shapes(weight.shape, value.shape) != value.shape:
+            raise ValueError(
+                f"weight does not fit the batch: shapes {weight.shape} and {value.shape}"
+            )
+        weight = weight.astype(value.dtype)
         gradients = [g * weight[..., np.newaxis] for g in gradients]
 
     def collect(x: DiagNormal, mean: Any, scale: Any) -> DiagNormal:

@@ -18,10 +18,13 @@ together from the same pieces, so that every formula stands here once, beside it
 import functools
 import itertools
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
 
 __all__ = ["docstring", "names", "twin"]
 
@@ -31,40 +34,40 @@ class Kind(NamedTuple):
 
     title: str
     unit: int  # its value in N(0, I)
-    examples: dict[str, list]
-    mahalanobis: tuple[Callable, str]  # (delta, x) -> m, delta / v
-    relate: tuple[Callable, str]  # (x_p, x_q) -> u, y
-    per_scale: tuple[Callable, str]  # (g, x) -> g / (2 v) dv/dx
+    examples: dict[str, list[float]]
+    mahalanobis: tuple[Callable[[Array, Array], tuple[Array, Array]], str]  # delta, x; m, delta/v
+    relate: tuple[Callable[[Array, Array], tuple[Array, Array]], str]  # x_p, x_q; u, y
+    per_scale: tuple[Callable[[Array, Array], Array], str]  # g, x; g / (2 v) dv/dx
 
 
-def _m_var(delta, v):
+def _m_var(delta: Array, v: Array) -> tuple[Array, Array]:
     slope = delta / v
     return delta * slope, slope
 
 
-def _m_std(delta, s):
+def _m_std(delta: Array, s: Array) -> tuple[Array, Array]:
     z = delta / s
     return z * z, z / s
 
 
-def _m_logvar(delta, logvar):
+def _m_logvar(delta: Array, logvar: Array) -> tuple[Array, Array]:
     w = np.exp(-logvar / 2)
     z = delta * w
     return z * z, z * w
 
 
-def _relate_var(p, q):
+def _relate_var(p: Array, q: Array) -> tuple[Array, Array]:
     u = (p - q) / q
     # far from 1 the ratio may be out of range, or u = -1; its logarithm is neither
     return u, np.where(np.abs(u) < 0.5, np.log1p(u), np.log(p) - np.log(q))
 
 
-def _relate_std(p, q):
+def _relate_std(p: Array, q: Array) -> tuple[Array, Array]:
     t, y = _relate_var(p, q)
     return t * (2 + t), 2 * y
 
 
-def _relate_logvar(p, q):
+def _relate_logvar(p: Array, q: Array) -> tuple[Array, Array]:
     y = p - q
     return np.expm1(y), y
 
@@ -92,14 +95,14 @@ KINDS = {
     ),
 }  # fmt: skip
 
-CONVERSIONS: dict[tuple[str, str], tuple[Callable, str]] = {
+CONVERSIONS: dict[tuple[str, str], tuple[Callable[[Array], Array], str]] = {
     ("std", "var"): (np.square, "{x}^2"),
     ("var", "logvar"): (np.log, "log({x})"),
     ("std", "logvar"): (lambda s: 2 * np.log(s), "2 log({x})"),
 }
 
 
-def _common(*kinds):
+def _common(*kinds: str) -> str:
     """The kind in which two parameters are compared."""
     return kinds[0] if len(set(kinds)) == 1 else "logvar" if "logvar" in kinds else "var"
 
@@ -107,32 +110,44 @@ def _common(*kinds):
 class Item:
     """p and q in every dimension; what is not asked for is not computed."""
 
-    def __init__(self, kinds, mean_p, scale_p, mean_q, scale_q):
+    def __init__(self, kinds: tuple[str, str], *four: Array) -> None:
+        mean_p, scale_p, mean_q, scale_q = four
         self.kinds, self.scales, self.delta = kinds, (scale_p, scale_q), mean_p - mean_q
 
-    def as_kind(self, side, to):
+    def as_kind(self, side: int, to: str) -> Array:
         kind, x = self.kinds[side], self.scales[side]
         return x if kind == to else CONVERSIONS[kind, to][0](x)
 
-    def mahalanobis(self, side):
+    def mahalanobis(self, side: int) -> tuple[Array, Array]:
         return KINDS[self.kinds[side]].mahalanobis[0](self.delta, self.scales[side])
 
-    def per_scale(self, side, g):
+    def per_scale(self, side: int, g: Array) -> Array:
         return KINDS[self.kinds[side]].per_scale[0](g, self.scales[side])
 
     @functools.cached_property
-    def relation(self):
+    def relation(self) -> tuple[Array, Array]:
         to = _common(*self.kinds)
         return KINDS[to].relate[0](self.as_kind(0, to), self.as_kind(1, to))
 
     @functools.cached_property
-    def mahalanobis_q(self):
+    def mahalanobis_q(self) -> tuple[Array, Array]:
         return self.mahalanobis(1)
 
-    u = property(lambda self: self.relation[0])
-    y = property(lambda self: self.relation[1])
-    m = property(lambda self: self.mahalanobis_q[0])
-    slope = property(lambda self: self.mahalanobis_q[1])
+    @property
+    def u(self) -> Array:
+        return self.relation[0]
+
+    @property
+    def y(self) -> Array:
+        return self.relation[1]
+
+    @property
+    def m(self) -> Array:
+        return self.mahalanobis_q[0]
+
+    @property
+    def slope(self) -> Array:
+        return self.mahalanobis_q[1]
 
 
 LOG_2PI = np.log(2 * np.pi).item()
@@ -141,7 +156,7 @@ LOG_2PI = np.log(2 * np.pi).item()
 class Result(NamedTuple):
     """Something that functions return: of each dimension, or summed over them."""
 
-    compute: Callable[[Item], Any]
+    compute: Callable[[Item], Array]
     formula: str
     text: str
     summed: bool = True
@@ -226,20 +241,20 @@ class Function(NamedTuple):
     given: int  # how many of mean_p, scale_p, mean_q, scale_q are operands; 0: scale_p alone
 
     @property
-    def operands(self):
+    def operands(self) -> tuple[str, ...]:
         p, q = self.kinds
         all_four = ("mean_p", f"{p}_p", "mean_q", f"{q}_q")
         weight = ("weight",) * self.output.weighted
         return all_four[: self.given] + weight if self.given else all_four[1:2]
 
     @property
-    def results(self):
+    def results(self) -> list[str]:
         """What it returns, by the key in RESULTS: with scale for var, std or logvar."""
         return [r for r in self.output.results if self.given == 4 or not r.endswith("_q")]
 
 
 @functools.cache
-def _functions():
+def _functions() -> dict[str, Function]:
     pairs = {f"diag_{p}" if p == q else f"diag_{p}_{q}": ((p, q), 4)
              for p, q in itertools.product(KINDS, KINDS)}  # fmt: skip
     pairs |= {f"unit_{p}": ((p, p), 2) for p in KINDS}
@@ -251,17 +266,17 @@ def _functions():
     return functions | {f"entropy_diag_{p}": Function(ENTROPY, (p, p), 0) for p in KINDS}
 
 
-def names():
+def names() -> list[str]:
     """The names of all gufuncs, in the order of ``src_c/kernels.def``."""
     return list(_functions())
 
 
 @functools.cache
-def twin(name):
+def twin(name: str) -> Callable[..., Any]:
     """The NumPy function with the operands and the results of the gufunc of this name."""
     function = _functions()[name]
 
-    def compute(*operands):
+    def compute(*operands: Any) -> Any:
         return _compute(function, operands)
 
     compute.__name__ = compute.__qualname__ = name
@@ -270,13 +285,13 @@ def twin(name):
 
 
 @np.errstate(all="ignore")
-def _compute(function, operands):
+def _compute(function: Function, operands: Sequence[Any]) -> Any:
     if len(operands) != len(function.operands):
         raise TypeError(f"the operands are {', '.join(function.operands)}")
     dtype = np.result_type(np.float32, *map(np.asarray, operands))
     arrays = [np.asarray(x, dtype) for x in operands]
     weight = arrays.pop()[..., None] if function.output.weighted else None
-    arrays = np.broadcast_arrays(*arrays)
+    arrays = list(np.broadcast_arrays(*arrays))
     zero, one = dtype.type(0), dtype.type(KINDS[function.kinds[1]].unit)
     four = (*arrays, zero, one)[:4] if function.given else (zero, arrays[0], zero, one)
     item = Item(function.kinds, *four)
@@ -308,7 +323,7 @@ float32, the type of the results. Operands of different types are promoted, by c
 
 
 @functools.cache
-def docstring(name):
+def docstring(name: str) -> str:
     """The documentation of the gufunc of this name, in numpydoc's form."""
     function = _functions()[name]
     output, (p, q), unit = function.output, function.kinds, function.given == 2
@@ -341,16 +356,16 @@ def docstring(name):
 
 
 @functools.cache
-def _fill(text):
+def _fill(text: str) -> str:
     return textwrap.fill(text, 95)
 
 
-def _spell(name, p, q):
+def _spell(name: str, p: str, q: str) -> str:
     """With scale in a name by what it is."""
     return name.replace("scale_p", f"{p}_p").replace("scale_q", f"{q}_q")
 
 
-def _describe_operand(operand):
+def _describe_operand(operand: str) -> list[str]:
     if operand == "weight":
         return ["weight : array_like, shape (...)", "    Factor of the gradients of each item."]
     kind, side = operand.split("_")
@@ -359,7 +374,7 @@ def _describe_operand(operand):
     return [f"{operand} : array_like, shape (..., d)", f"    {text} of {side}{positive}."]
 
 
-def _formulas(function):
+def _formulas(function: Function) -> list[str]:
     """A line of text for everything that is computed."""
     p, q = function.kinds
     to, lines = _common(p, q), []
@@ -379,7 +394,7 @@ def _formulas(function):
     return lines
 
 
-def _example(name, function):
+def _example(name: str, function: Function) -> list[str]:
     """A call whose results are those of the twin: running it compares the two."""
     values: dict[str, Any] = {"mean_p": [1.0, 2.0], "mean_q": [0.0, 3.0], "weight": 2.0}
     values |= {f"{kind}_{side}": KINDS[kind].examples[side] for kind in KINDS for side in "pq"}

@@ -5,41 +5,43 @@
 #ifndef GKL_COEFFICIENTS_H
 #define GKL_COEFFICIENTS_H
 
-/* relative error of phi 2^-25.8 */
-static const float phi_coefficients_f32[9] = {
+/* relative error of phi 2^-25.4 */
+static const float phi_coefficients_f32[10] = {
     -0x1.5555540000000p-2f,
-    0x1.fffffc0000000p-3f,
-    -0x1.999d5a0000000p-3f,
-    0x1.555b4a0000000p-3f,
-    -0x1.23d2180000000p-3f,
-    0x1.fcf4c20000000p-4f,
-    -0x1.dea28c0000000p-4f,
-    0x1.d635e40000000p-4f,
-    -0x1.1d8ebe0000000p-4f,
+    0x1.fffff20000000p-3f,
+    -0x1.999ac00000000p-3f,
+    0x1.555cf60000000p-3f,
+    -0x1.245db00000000p-3f,
+    0x1.fd90980000000p-4f,
+    -0x1.cb961e0000000p-4f,
+    0x1.be45600000000p-4f,
+    -0x1.8732580000000p-4f,
+    0x1.6f73900000000p-5f,
 };
 
-/* relative error of phi 2^-54.5 */
-static const double phi_coefficients_f64[20] = {
+/* relative error of phi 2^-54.4 */
+static const double phi_coefficients_f64[21] = {
     -0x1.5555555555556p-2,
-    0x1.fffffffffffe7p-3,
-    -0x1.9999999999010p-3,
-    0x1.5555555558074p-3,
-    -0x1.24924925376fcp-3,
-    0x1.fffffffe03789p-4,
-    -0x1.c71c713ccb202p-4,
-    0x1.999999970efeap-4,
-    -0x1.745d343989cc1p-4,
-    0x1.555574ce0c2e4p-4,
-    -0x1.3b10575caa7c2p-4,
-    0x1.248bbb16fa5f9p-4,
-    -0x1.1148d71f7565cp-4,
-    0x1.009da02073165p-4,
-    -0x1.de2b239b1ed44p-5,
-    0x1.b7c4ec4fa6f46p-5,
-    -0x1.b8106561c49d5p-5,
-    0x1.f622726139b50p-5,
-    -0x1.d031e1695fa0fp-5,
-    0x1.9a9abd337d594p-6,
+    0x1.fffffffffffc9p-3,
+    -0x1.99999999993e0p-3,
+    0x1.555555555ba1bp-3,
+    -0x1.24924924f3f5ep-3,
+    0x1.fffffff9c9a7ep-4,
+    -0x1.c71c7174895c2p-4,
+    0x1.99999acaed595p-4,
+    -0x1.745d28ec061dfp-4,
+    0x1.555541def82c9p-4,
+    -0x1.3b119ab9dd53fp-4,
+    0x1.2490ffb4d5ed6p-4,
+    -0x1.113442e19fa8bp-4,
+    0x1.00454d500e194p-4,
+    -0x1.df94c494f7f97p-5,
+    0x1.bedbbf2f49044p-5,
+    -0x1.b3277bfe77300p-5,
+    0x1.cd9199cd49d07p-5,
+    -0x1.c52a47a6ab23ap-5,
+    0x1.3008d5cf74936p-5,
+    -0x1.7981f6da62af7p-7,
 };
 
 /* relative error of psi 2^-26.6 */

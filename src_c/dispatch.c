@@ -31,6 +31,7 @@ const char *gkl_isa_at(int index) {
 }
 
 int gkl_use_isa(const char *name) {
+    gkl_watch_forks(); /* the first call of all, before there is anybody to fork */
     for (int i = (int)TABLES - 1; i >= 0; --i)
         if (tables[i]->available() && (!name || strcmp(name, tables[i]->name) == 0)) {
             __atomic_store_n(&current, tables[i], __ATOMIC_RELEASE);

@@ -98,6 +98,7 @@ static inline void gkl_write(int is_f64, char *to, double x) {
 
 /* parallel.c */
 typedef void gkl_task(void *context, ptrdiff_t index);
+void gkl_watch_forks(void);
 void gkl_parallel(ptrdiff_t count, int nthreads, gkl_task *task, void *context);
 
 #endif

@@ -54,7 +54,7 @@ INLINE vec FN(polynomial)(vec x, const REAL *c, const int n) {
     return t[0];
 }
 
-/* f - log1p(f) for sqrt(1/2) - 1 <= f <= sqrt(2) - 1: relative error <= 2.6 u */
+/* f - log1p(f) for sqrt(1/2) - 1 <= f <= 1/2: relative error <= 2.6 u */
 INLINE vec FN(phi_reduced)(vec f) {
     const vec a = FN(polynomial)(f, FN(phi_coefficients), COUNT(FN(phi_coefficients)));
     return f * f * vfma(f, a, vset((REAL)0.5));
@@ -66,9 +66,11 @@ INLINE vec FN(psi_reduced)(vec f) {
     return f * f * vfma(f, b, vset((REAL)0.5));
 }
 
-/* variances and standard deviations are ordinary between these, log-variances below
+/* variances, standard deviations are ordinary between these, log-variances below
  * LN_ORDINARY in size: ratios, squares and quotients of them are normal numbers */
-#define LN_ORDINARY ((REAL)(EXPONENT_BIAS + 1) * (REAL)0.34)
+#define LN_ORDINARY ((REAL)(EXPONENT_BIAS + 1) * (REAL)0.33)
+#define ORDINARY_STD_HIGH ((REAL)(BITS == 32 ? 0x1p20 : 0x1p160))
+#define ORDINARY_STD_LOW ((REAL)(BITS == 32 ? 0x1p-20 : 0x1p-160))
 #define ORDINARY_HIGH ((REAL)(BITS == 32 ? 0x1p40 : 0x1p320))
 #define ORDINARY_LOW ((REAL)(BITS == 32 ? 0x1p-40 : 0x1p-320))
 
@@ -80,32 +82,41 @@ typedef struct {
     vec phi;    /* r - 1 - log r, relative error <= 7 u */
 } FN(ratio);
 
-/* The ratio r of a + residual and b (or of a and b - residual), the residual being below u a; none
- * when `exact`. b is 1 where b_is_one.
+/* The ratio r of a and b with the residual of one of them; b is 1 where b_is_one.
  *
- * With r = 2^k (1 + f), |log2(1 + f)| <= 1/2:
+ * With r = 2^k (1 + f), 1 + f from sqrt(1/2) to 3/2:
  *
  *     phi = (r - 1) - k ln 2 - log1p(f) = [(r - 1) - k ln 2 - f] + phi_reduced(f)
  *
- * where the bracket is 0 for k = 0 and otherwise free of rounding until its last sum.
- * r - 1 must not be rounded as r is: the remainder of the division, which is exact, mends it. */
-INLINE FN(ratio) FN(ratio_ordinary)(vec a, vec b, vec inverse_b, vec residual, const int exact,
-                                    const int b_is_one) {
+ * where the bracket is 0 for k = 0 and otherwise free of rounding until its last sum: k = 1 begins
+ * at r = 3/2 and k = -1 at r = sqrt(1/2), from where on f = 2^-k (r - 1) + 2^-k - 1 is exact.
+ * r - 1 must not be rounded as r is: the remainder of the division mends it.  It is exact with a
+ * fused multiply-add only.  A first correction makes the quotient itself the nearest number, so
+ * that equal a and b give 1. */
+INLINE FN(ratio) FN(ratio_ordinary)(vec a, vec b, vec inverse_b, vec residual,
+                                    const residual_of whose, const int b_is_one) {
     const vec one = vset(1);
     vec quotient = a, correction = residual, c, k;
     if (!b_is_one) {
         quotient = a * inverse_b;
+        quotient = vfma(vfma(-quotient, b, a), inverse_b, quotient);
         correction = vfma(-quotient, b, a);
-        correction = (exact ? correction : correction + residual) * inverse_b;
+        if (whose == OF_A)
+            correction = correction + residual;
+        if (whose == OF_B)
+            correction = vfma(-quotient, residual, correction);
+        correction = correction * inverse_b;
     }
-    const int corrected = !b_is_one || !exact;
+    const int corrected = !b_is_one || whose != OF_NONE;
     FN(ratio) r;
     r.excess = corrected ? (quotient - one) + correction : quotient - one;
     r.ratio = corrected ? quotient + correction : quotient;
-    k = vexponent(quotient * vset(SQRT_2), &c);
-    vec f = vfma(c, quotient, -one);
+    const vec edge = vselect(vless(one, quotient), vset((REAL)(4.0 / 3)), vset(SQRT_2));
+    k = vexponent(quotient * edge, &c);
+    const mask small = vless(quotient, vset((REAL)0.5)); /* where r - 1 says little of r */
+    vec f = vfma(c, vselect(small, quotient, r.excess), vselect(small, vset(0), c) - one);
     if (corrected)
-        f = vfma(c, correction, f);
+        f = vfma(vselect(small, c, vset(0)), correction, f);
     const vec phi_f = FN(phi_reduced)(f);
     r.log = vfma(k, vset(LN2_HIGH), vfma(k, vset(LN2_LOW), f - phi_f));
     r.phi = (vfma(k, vset(-LN2_HIGH), r.excess) - f) + vfma(k, vset(-LN2_LOW), phi_f);
@@ -113,27 +124,36 @@ INLINE FN(ratio) FN(ratio_ordinary)(vec a, vec b, vec inverse_b, vec residual, c
 }
 
 /* The same for any a and b. Within [1/2, 2] the difference a - b is exact; beyond, exponents and
- * mantissas are taken apart, so that neither 1e-200/1e200 nor r - 1 = -1 loses the logarithm. */
-INLINE FN(ratio) FN(ratio_careful)(vec a, vec b, vec residual, const int b_is_one) {
+ * mantissas are taken apart, so that neither 1e-200/1e200 nor r - 1 = -1 loses the logarithm.
+ *
+ * a_far/b_far 2^shift is the same ratio, from numbers that are in range when a and b, which are
+ * side by side, are not. */
+INLINE FN(ratio) FN(ratio_careful)(vec a, vec b, vec residual, const residual_of whose, vec a_far,
+                                   vec b_far, vec shift, const int b_is_one) {
     const vec one = vset(1), half = vset((REAL)0.5), two = vset(2), zero = vset(0);
     const mask close = vboth(vless_equal(a, b + b), vless_equal(b, a + a));
     vec far_k, exponent_b, mantissa_b = one;
-    const vec mantissa_a = vsplit(a, &far_k);
+    const vec mantissa_a = vsplit(a_far, &far_k);
     if (!b_is_one) {
-        mantissa_b = vsplit(b, &exponent_b);
+        mantissa_b = vsplit(b_far, &exponent_b);
         far_k = far_k - exponent_b;
     }
-    const vec x = vselect(close, (a - b) + residual, mantissa_a) / vselect(close, b, mantissa_b);
+    far_k = far_k + shift;
+    vec difference = a - b;
+    if (whose != OF_NONE)
+        difference = whose == OF_A ? difference + residual : difference - residual;
+    const vec x = vselect(close, difference, mantissa_a) / vselect(close, b, mantissa_b);
 
     const vec reduced = vselect(close, x + one, x); /* in [1/2, 2] */
-    const mask high = vless(vset(SQRT_2), reduced), low = vless(reduced, vset(SQRT_HALF));
+    const mask high = vless_equal(vset((REAL)1.5), reduced), low = vless(reduced, vset(SQRT_HALF));
     const vec c = vselect(high, half, vselect(low, two, one));
     const vec k = vselect(close, zero, far_k) + vselect(high, one, vselect(low, -one, zero));
     const vec f = vfma(c, x, vselect(close, c, zero) - one);
     const vec phi_f = FN(phi_reduced)(f);
 
+    const vec limit = vset(3 * EXPONENT_BIAS);
     FN(ratio) r;
-    r.ratio = vselect(close, reduced, vscale(x, far_k));
+    r.ratio = vselect(close, reduced, vscale(x, vmin(vmax(far_k, -limit), limit)));
     r.excess = vselect(close, x, r.ratio - one);
     r.log = vfma(k, vset(LN2_HIGH), vfma(k, vset(LN2_LOW), f - phi_f));
     r.phi = (vfma(k, vset(-LN2_HIGH), r.excess) - f) + vfma(k, vset(-LN2_LOW), phi_f);
@@ -178,20 +198,21 @@ INLINE FN(growth) FN(growth_of)(vec high, vec low, const int exact, const int ca
     const vec one = vset(1), half = vset((REAL)0.5), zero = vset(0);
     const mask near = vless_equal(vabs(high), one);
     vec y = high;
-    if (careful) { /* beyond, e^y is nothing beside y, or infinite */
-        const vec low_bound = vset((REAL)(1 - EXPONENT_BIAS) * (REAL)0.69314718);
-        const vec high_bound = vset(((REAL)EXPONENT_BIAS + (REAL)2.25) * (REAL)0.69314718);
-        y = vmin(vmax(high, low_bound), high_bound);
+    if (careful) { /* beyond, e^y is 0 or infinite */
+        const vec low_bound = vset(-(REAL)(EXPONENT_BIAS + MANTISSA_BITS + 3) * (REAL)0.69314718);
+        high = vmin(high, vset(((REAL)EXPONENT_BIAS + (REAL)2.25) * (REAL)0.69314718));
+        y = vmax(high, low_bound);
     }
     const vec k = vselect(near, zero, vfloor(y * vset(LOG2_E)));
     vec f = vfma(k, vset(-LN2_LOW), vfma(k, vset(-LN2_HIGH), y));
     if (!exact)
         f = f + low;
     const vec s = FN(psi_reduced)(f), t = f + s;
-    const vec c = vpower(k - one);
+    const vec c = careful ? vscale(half, k) : vpower(k - one);
     FN(growth) g;
-    g.exp = vfma(c, t, c) + vfma(c, t, c);
-    g.expm1 = vfma(c + c, t, (c - half) + (c - half));
+    g.exp = careful ? vscale(one + t, k) : vfma(c, t, c) + vfma(c, t, c);
+    const vec half_expm1 = vfma(c, t, c - half);
+    g.expm1 = half_expm1 + half_expm1;
     g.half_psi = vselect(near, half * s, vfma(c, t, c - vfma(half, high, half)));
     if (!exact) { /* where f has rounded `low` away, to first order */
         g.expm1 = vselect(near, vfma(low, one + t, t), g.expm1);

@@ -13,7 +13,7 @@
 
 static int default_threads;             /* 0: what OpenMP says */
 static _Thread_local int own_threads;   /* 0: the default */
-static volatile int used, forked_after; /* a child of a process that ran a region hangs in libgomp */
+static volatile int is_child;           /* of a fork: libgomp's threads are not there, and it hangs */
 
 int gkl_has_openmp(void) {
 #if defined(_OPENMP)
@@ -44,20 +44,24 @@ int gkl_set_own_threads(int n) {
     return before;
 }
 
-#if defined(_OPENMP) && !defined(_WIN32)
-static void in_child(void) { forked_after = used; }
+#if !defined(_WIN32)
+static void in_child(void) { is_child = 1; }
 
-static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
+static void register_handler(void) { pthread_atfork(NULL, NULL, in_child); }
 #endif
+
+/* Any child: the regions that its parent ran in libgomp need not have been ours. */
+void gkl_watch_forks(void) {
+#if !defined(_WIN32)
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, register_handler);
+#endif
+}
 
 void gkl_parallel(ptrdiff_t count, int nthreads, gkl_task *task, void *context) {
 #if defined(_OPENMP)
-    if (nthreads > 1 && count > 1 && !forked_after && !omp_in_parallel()) {
-#if !defined(_WIN32)
-        static pthread_once_t once = PTHREAD_ONCE_INIT;
-        pthread_once(&once, watch_forks);
-#endif
-        used = 1;
+    gkl_watch_forks();
+    if (nthreads > 1 && count > 1 && !is_child && !omp_in_parallel()) {
         /* always the whole team: libgomp makes its threads anew when the size changes */
 #pragma omp parallel for num_threads(nthreads) schedule(dynamic)
         for (ptrdiff_t i = 0; i < count; ++i)

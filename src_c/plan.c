@@ -65,12 +65,12 @@ static void plan_sums(gkl_plan *plan) {
     plan->nsums = plan->nterms;
     memset(plan->sum_dim, 0, sizeof plan->sum_dim);
     memset(plan->sum_batch, 0, sizeof plan->sum_batch);
-    if (job->output == GKL_TERMS) { /* the kernel's terms: kl, m, ratio, -log ratio, cov part */
-        add_emit(plan, 1, 0, 1);
+    if (job->output == GKL_TERMS) { /* the kernel's terms: kl, m/2, ratio, -log ratio, cov part */
+        add_emit(plan, 1, 0, 2);
         add_emit(plan, 2, 1, 1);
         add_emit(plan, 3, 2, 1);
         add_emit(plan, 0, 3, 1);
-        add_emit(plan, 1, 4, 0.5);
+        add_emit(plan, 1, 4, 1);
         add_emit(plan, 4, 5, 1);
     } else if (job->output != GKL_PER_DIM) {
         add_emit(plan, 0, 0, 1);

@@ -20,6 +20,9 @@
 
 typedef double wide __attribute__((vector_size(VECTOR_BYTES))); /* partial sums */
 
+/* a or b of a ratio may be the rounding of a number that is known with its residual */
+typedef enum { OF_NONE, OF_A, OF_B } residual_of;
+
 #define BITS 32
 #include "simd/real.h"
 #include ISA_WORDS

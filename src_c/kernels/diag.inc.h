@@ -33,28 +33,43 @@ typedef struct {
     vec half;   /* c */
 } FN(relation);
 
-/* m and delta/v.  For log-variances the halves of e^-l meet delta one after the other, so that
- * neither overflows before the result does. */
-INLINE vec FN(mahalanobis)(vec delta, vec scale, const int kind, vec *slope, const int careful) {
+/* What delta contributes.  Halves are taken first: m may be infinite where m/2 is not. */
+typedef struct {
+    vec half_m; /* m/2 */
+    vec slope;  /* delta/v */
+    vec pull;   /* m/2v, m/s or m/2: part of the derivative in the scale, when m overflows */
+} FN(offset);
+
+/* delta 2^doublings is meant, doublings being 0 unless careful */
+INLINE FN(offset) FN(offset_of)(vec delta, vec doublings, vec scale, const int kind,
+                                const int careful) {
+    const vec half = vset((REAL)0.5), one = vset(1);
+    FN(offset) x;
     if (kind == GKL_VAR) {
-        *slope = careful ? delta / scale : delta * (vset(1) / scale);
-        return delta * *slope;
-    }
-    if (kind == GKL_STD) {
-        const vec z = delta / scale;
-        *slope = z / scale;
-        return z * z;
-    }
-    if (kind == GKL_LOGVAR) {
+        x.slope = careful ? vscale(delta / scale, doublings) : delta * (one / scale);
+        x.half_m = half * delta * x.slope;
+        if (careful) /* half of a number at the lower end may lose its last bit: take the other */
+            x.half_m = vscale(vselect(vless(vabs(delta), vabs(x.slope)), delta * (half * x.slope),
+                                      x.half_m), doublings);
+        x.pull = half * x.slope * x.slope;
+    } else if (kind == GKL_STD) {
+        const vec z = careful ? vscale(delta / scale, doublings) : delta / scale;
+        x.half_m = half * z * z;
+        x.slope = z / scale;
+        x.pull = z * x.slope;
+    } else if (kind == GKL_LOGVAR) { /* e^-l in two halves, one to each delta */
         vec k;
-        const vec t = FN(exp_parts)(-scale, &k, careful);
-        const vec z = careful ? vscale(delta, k) : delta * vpower(k);
-        *slope = vfma(z, t, z);
-        *slope = careful ? vscale(*slope, k) : *slope * vpower(k);
-        return z * z * (vset(1) + t);
+        const vec growth = one + FN(exp_parts)(-scale, &k, careful);
+        const vec z = careful ? vscale(delta, k + doublings) : delta * vpower(k), y = z * growth;
+        x.half_m = half * z * y;
+        x.slope = careful ? vscale(y, k) : y * vpower(k);
+        x.pull = x.half_m;
+    } else {
+        x.half_m = half * delta * delta;
+        x.slope = delta;
+        x.pull = x.half_m;
     }
-    *slope = delta;
-    return delta * delta;
+    return x;
 }
 
 /* v = (square + residual) 4^e of a standard deviation; e = 0 unless careful */
@@ -62,11 +77,6 @@ INLINE vec FN(variance_parts)(vec s, vec *residual, vec *e, const int careful) {
     const vec m = careful ? vsplit(s, e) : s, square = m * m;
     *residual = vsquare_residual(m, square);
     return square;
-}
-
-/* v 4^-e, kept among the normal numbers: beyond, the ratio is out of range all the same */
-INLINE vec FN(beside)(vec v, vec e) {
-    return vmin(vmax(vscale(v, -(e + e)), vset(SMALLEST_NORMAL)), vset(LARGEST));
 }
 
 /* log v of any kind of parameter, as high + low */
@@ -83,11 +93,26 @@ INLINE vec FN(log_variance)(vec scale, const int kind, vec *low) {
     return high + high;
 }
 
-INLINE FN(ratio) FN(ratio_of)(vec a, vec b, vec residual, const int exact, const int b_is_one,
-                              const int careful) {
-    if (careful)
-        return FN(ratio_careful)(a, b, residual, b_is_one);
-    return FN(ratio_ordinary)(a, b, vset(1) / b, residual, exact, b_is_one);
+INLINE FN(ratio) FN(ratio_of)(vec a, vec b, const int b_is_one, const int careful) {
+    const vec none = vset(0);
+    if (careful || !FUSED)
+        return FN(ratio_careful)(a, b, none, OF_NONE, a, b, none, b_is_one);
+    return FN(ratio_ordinary)(a, b, vset(1) / b, none, OF_NONE, b_is_one);
+}
+
+/* v_p/v_q where one is given as a standard deviation, whose square is not rounded */
+INLINE FN(ratio) FN(ratio_of_square)(vec scale_p, vec scale_q, const int p, const int careful) {
+    vec residual, e;
+    const vec s = p == GKL_STD ? scale_p : scale_q, v = p == GKL_STD ? scale_q : scale_p;
+    const vec square = FN(variance_parts)(s, &residual, &e, careful || !FUSED);
+    if (careful || !FUSED) {
+        const vec beside = vscale(v, -(e + e));
+        return p == GKL_STD
+                   ? FN(ratio_careful)(square, beside, residual, OF_A, square, v, e + e, 0)
+                   : FN(ratio_careful)(beside, square, residual, OF_B, v, square, -(e + e), 0);
+    }
+    return p == GKL_STD ? FN(ratio_ordinary)(square, v, vset(1) / v, residual, OF_A, 0)
+                        : FN(ratio_ordinary)(v, square, vset(1) / square, residual, OF_B, 0);
 }
 
 /* from log-variances, or the logarithms of the others */
@@ -113,34 +138,26 @@ INLINE FN(relation) FN(relate_logs)(vec scale_p, vec scale_q, const int p, const
 
 INLINE FN(relation) FN(relate)(vec scale_p, vec scale_q, const int p, const int q,
                                const int careful) {
-    const vec half = vset((REAL)0.5), none = vset(0);
+    const vec half = vset((REAL)0.5);
     if (p == GKL_LOGVAR || q == GKL_LOGVAR)
         return FN(relate_logs)(scale_p, scale_q, p, q, careful);
     if (p == GKL_STD && (q == GKL_STD || q == GKL_UNIT)) {
-        const FN(ratio) s = FN(ratio_of)(scale_p, scale_q, none, 1, q == GKL_UNIT, careful);
+        const FN(ratio) s = FN(ratio_of)(scale_p, scale_q, q == GKL_UNIT, careful);
         return (FN(relation)){s.ratio * s.ratio, vfma(s.excess, s.excess, s.excess + s.excess),
                               s.log + s.log, vfma(half * s.excess, s.excess, s.phi)};
     }
-    vec residual, e;
-    FN(ratio) v;
-    if (q == GKL_STD) {
-        const vec square = FN(variance_parts)(scale_q, &residual, &e, careful);
-        v = FN(ratio_of)(careful ? FN(beside)(scale_p, e) : scale_p, square, -residual, 0, 0, careful);
-    } else if (p == GKL_STD) {
-        const vec square = FN(variance_parts)(scale_p, &residual, &e, careful);
-        v = FN(ratio_of)(square, careful ? FN(beside)(scale_q, e) : scale_q, residual, 0, 0, careful);
-    } else {
-        v = FN(ratio_of)(scale_p, scale_q, none, 1, q == GKL_UNIT, careful);
-    }
+    const FN(ratio) v = p == q || q == GKL_UNIT
+                            ? FN(ratio_of)(scale_p, scale_q, q == GKL_UNIT, careful)
+                            : FN(ratio_of_square)(scale_p, scale_q, p, careful);
     return (FN(relation)){v.ratio, v.excess, v.log, half * v.phi};
 }
 
-/* numerator over the scale in the units of its parameter: d/dv = g/2v, d/ds = g/s, d/dl = g/2 */
+/* 2 g over the scale in the units of its parameter: d/dv = g/v, d/ds = 2 g/s, d/dl = g */
 INLINE vec FN(per_scale)(vec g, vec scale, const int kind) {
-    if (kind == GKL_STD)
-        return g / scale;
-    g = vset((REAL)0.5) * g;
-    return kind == GKL_VAR ? g / scale : g;
+    if (kind == GKL_LOGVAR || kind == GKL_UNIT)
+        return g;
+    g = g / scale;
+    return kind == GKL_STD ? g + g : g;
 }
 
 /* NaN where a scale is not finite, or is a variance or standard deviation that is not positive */
@@ -166,27 +183,41 @@ INLINE FN(cell) FN(evaluate)(vec mean_p, vec scale_p, vec mean_q, vec scale_q, c
         const vec high = FN(log_variance)(scale_p, p, &low);
         cell.term[0] = half * (high + (low + vset(1 + LOG_2_PI)));
     } else {
-        const vec delta = q == GKL_UNIT ? mean_p : mean_p - mean_q;
-        const vec m = FN(mahalanobis)(delta, scale_q, q, &cell.slope, careful);
+        vec delta = q == GKL_UNIT ? mean_p : mean_p - mean_q, doublings = vset(0);
+        if (careful && q != GKL_UNIT) { /* a difference that overflows: half of it */
+            const mask fits = vless_equal(vabs(delta), vset(LARGEST));
+            delta = vselect(fits, delta, half * mean_p - half * mean_q);
+            doublings = vselect(fits, doublings, vset(1));
+        }
+        const FN(offset) d = FN(offset_of)(delta, doublings, scale_q, q, careful);
         const FN(relation) x = FN(relate)(scale_p, scale_q, p, q, careful);
-        value = vfma(half, m, x.half);
+        const vec half_u = half * x.excess;
+        value = d.half_m + x.half;
         if (what == GKL_JEFFREYS) {
-            vec slope_p;
-            const vec m_p = FN(mahalanobis)(delta, scale_p, p, &slope_p, careful);
-            const vec ratio = careful ? vmin(x.ratio, vset(LARGEST)) : x.ratio;
-            value = half * (x.excess * (x.excess / ratio) + (m + m_p));
+            const FN(offset) back = FN(offset_of)(delta, doublings, scale_p, p, careful);
+            const vec ratio = vmin(x.ratio, vset(LARGEST)); /* or inf/inf */
+            value = half_u * (x.excess / ratio) + (d.half_m + back.half_m);
         }
         if (what == GKL_CROSS) {
             const vec high = FN(log_variance)(scale_q, q, &low);
-            value = half * ((high + (low + vset(LOG_2_PI))) + (x.ratio + m));
+            value = half * (high + (low + vset(LOG_2_PI))) + (half * x.ratio + d.half_m);
         }
         cell.term[0] = value;
-        cell.term[1] = m;
+        cell.term[1] = d.half_m;
         cell.term[2] = x.ratio;
         cell.term[3] = -x.log;
         cell.term[4] = x.half;
-        cell.d_scale_p = FN(per_scale)(x.excess, scale_p, p);
-        cell.negative_d_scale_q = FN(per_scale)(x.excess + m, scale_q, q);
+        cell.d_scale_p = FN(per_scale)(half_u, scale_p, p);
+        cell.slope = d.slope;
+        cell.negative_d_scale_q = FN(per_scale)(half_u + d.half_m, scale_q, q);
+        if (careful) { /* m may be out of range where m/v is not; beside an m that overflows, only a
+                          large u counts */
+            const mask below = vless_equal(d.half_m, vset(LARGEST));
+            const mask within = vboth(below, vless_equal(vset(SMALLEST_NORMAL), d.half_m));
+            const vec u = vselect(below, half_u, vmax(half_u, vset(0)));
+            cell.negative_d_scale_q = vselect(within, cell.negative_d_scale_q,
+                                              FN(per_scale)(u, scale_q, q) + d.pull);
+        }
     }
     if (careful)
         cell.term[0] = FN(checked)(FN(checked)(cell.term[0], scale_p, p), scale_q, q);
@@ -197,6 +228,8 @@ INLINE FN(cell) FN(evaluate)(vec mean_p, vec scale_p, vec mean_q, vec scale_q, c
 INLINE mask FN(ordinary)(vec scale, const int kind) {
     if (kind == GKL_LOGVAR)
         return vless(vabs(scale), vset(LN_ORDINARY));
+    if (kind == GKL_STD)
+        return vboth(vless(vset(ORDINARY_STD_LOW), scale), vless(scale, vset(ORDINARY_STD_HIGH)));
     return vboth(vless(vset(ORDINARY_LOW), scale), vless(scale, vset(ORDINARY_HIGH)));
 }
 
@@ -212,6 +245,10 @@ INLINE void FN(diag_vector)(const REAL *const *in, REAL *const *out, REAL *const
     mask plain = FN(ordinary)(scale_p, p);
     if (pair)
         plain = vboth(plain, FN(ordinary)(scale_q, q));
+    if (what == GKL_GRAD && pair) { /* m may be out of range where m/v is not */
+        const vec size = vabs(mean_p - mean_q);
+        plain = vboth(plain, FN(ordinary)(vselect(vless(vset(0), size), size, vset(1)), GKL_VAR));
+    }
     if (__builtin_expect(!vall(plain), 0)) {
         const FN(cell) y = FN(evaluate)(mean_p, scale_p, mean_q, scale_q, p, q, what, 1);
         for (int t = 0; t < (what == GKL_TERMS ? GKL_MAX_TERMS : 1); ++t)

@@ -23,8 +23,8 @@ INLINE void FN(scalar_run)(ptrdiff_t n, const void *from, void *to, const int wh
             const vec r = one + x, above = r - one;
             const vec lost = (one - (r - above)) + (x - above);
             const mask plain = vboth(vless(vset(ORDINARY_LOW), r), vless(r, vset(ORDINARY_HIGH)));
-            y = vselect(plain, FN(ratio_ordinary)(r, one, one, lost, 0, 1).phi,
-                        FN(ratio_careful)(r, one, lost, 1).phi);
+            y = vselect(plain, FN(ratio_ordinary)(r, one, one, lost, OF_A, 1).phi,
+                        FN(ratio_careful)(r, one, lost, OF_A, r, one, vset(0), 1).phi);
             y = vselect(vpositive(r), y, vset((REAL)NAN));
         } else if (what == FN(SCALAR_LOG)) {
             y = FN(log_parts)(x, &low);

@@ -20,7 +20,9 @@ enum { FN(COMPENSATED) = BITS == 64 };
 
 /* The tree of partial sums; those beyond `lanes` are zero and would change nothing. */
 INLINE double FN(tree)(double *sum, double *rest, const int lanes) {
+#pragma GCC unroll 8
     for (int half = GKL_SUM_LANES / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
         for (int i = 0; i < half; ++i)
             if (i + half < lanes) {
                 if (FN(COMPENSATED)) {
@@ -73,7 +75,9 @@ INLINE void FN(add_terms)(wide *sum, wide *rest, const REAL *term, ptrdiff_t n) 
 /* the tree, its first levels in whole vectors */
 INLINE double FN(total)(wide *sum, wide *rest) {
     double s[VECTOR_BYTES / 8], r[VECTOR_BYTES / 8];
+#pragma GCC unroll 8
     for (int half = FN(WIDES) / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
         for (int i = 0; i < half; ++i) {
             if (FN(COMPENSATED)) {
                 rest[i] = rest[i] + rest[i + half];

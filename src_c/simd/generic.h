@@ -4,7 +4,7 @@
  *
  * Parameter: VECTOR_BYTES, 16, 32 or 64.
  *
- * + - * / are those of the compiler.  An ISA replaces a word by defining HAVE_<word> and the
+ * FUSED tells whether vfma rounds once.  + - * / are those of the compiler.  An ISA replaces a word by defining HAVE_<word> and the
  * function in its own header, which is read before this one.
  */
 #if !defined(REAL) || !defined(VECTOR_BYTES)
@@ -57,7 +57,10 @@ INLINE vec FN(vselect)(mask m, vec yes, vec no) {
 }
 #endif
 
-#ifndef HAVE_vfma /* no fused instruction: two roundings */
+#ifdef HAVE_vfma
+#define FUSED 1
+#else /* no fused instruction: two roundings */
+#define FUSED 0
 INLINE vec FN(vfma)(vec a, vec b, vec c) { return a * b + c; }
 #endif
 
