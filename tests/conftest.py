@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Makes sure that the tests see the installed gkl, whichever way pytest was started."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# `python -m pytest` puts the current folder first on sys.path, and there the source folder gkl/
+# shadows the installed package without having its compiled core; programs that tests start in
+# this folder are kept from doing the same.
+if not any((ROOT / "gkl").glob("_core*.so")):
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != ROOT]
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+try:
+    import gkl  # noqa: F401
+except ImportError as error:
+    pytest.exit(
+        f"cannot import gkl in {sys.executable}: {error}\n"
+        f"install it there first: {sys.executable} -m pip install '.[test]'",
+        returncode=4,
+    )

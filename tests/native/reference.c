@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <float.h>
+#include <math.h>
+
+#include "reference.h"
+
+#if LDBL_MANT_DIG < 64
+#error the reference needs a long double that is longer than double
+#endif
+
+static const long double LOG_2_PI = 1.837877066409345483560659472811235L;
+
+/* u - log1p(u); near 0 by its series, the subtraction would cancel */
+long double reference_phi(long double u) {
+    if (fabsl(u) > 0.1L)
+        return u - log1pl(u);
+    long double sum = 0, power = u;
+    for (int n = 2; n < 40; ++n) {
+        power *= -u;
+        sum -= power / n;
+    }
+    return sum;
+}
+
+/* expm1(y) - y */
+long double reference_psi(long double y) {
+    if (fabsl(y) > 0.1L)
+        return expm1l(y) - y;
+    long double sum = 0, term = y;
+    for (int n = 2; n < 25; ++n) {
+        term *= y / n;
+        sum += term;
+    }
+    return sum;
+}
+
+static long double variance(gkl_kind kind, long double scale) {
+    switch (kind) {
+    case GKL_VAR:
+        return scale;
+    case GKL_STD:
+        return scale * scale;
+    case GKL_LOGVAR:
+        return expl(scale);
+    default:
+        return 1;
+    }
+}
+
+static long double log_variance(gkl_kind kind, long double scale) {
+    switch (kind) {
+    case GKL_VAR:
+        return logl(scale);
+    case GKL_STD:
+        return 2 * logl(scale);
+    case GKL_LOGVAR:
+        return scale;
+    default:
+        return 0;
+    }
+}
+
+/* d variance / d scale */
+static long double slope(gkl_kind kind, long double scale) {
+    return kind == GKL_VAR ? 1 : kind == GKL_STD ? 2 * scale : expl(scale);
+}
+
+/* v_p/v_q - 1 */
+static long double excess(gkl_kind p, gkl_kind q, long double a, long double b) {
+    if (p == GKL_LOGVAR || q == GKL_LOGVAR)
+        return expm1l(log_variance(p, a) - log_variance(q, b));
+    if (p == q || q == GKL_UNIT) {
+        const long double t = (a - b) / b;
+        return p == GKL_STD ? t * (2 + t) : t;
+    }
+    const long double s = p == GKL_STD ? a : b, square = s * s, rest = fmal(s, s, -square);
+    return p == GKL_STD ? ((square - b) + rest) / b : ((a - square) - rest) / square;
+}
+
+static number relative(long double want) { return (number){want, fabsl(want)}; }
+
+reference reference_of(gkl_kind p, gkl_kind q, const double *in) {
+    const int unit = q == GKL_UNIT;
+    const long double a = (long double)in[1], b = unit ? 1 : (long double)in[3];
+    const long double delta = (long double)in[0] - (unit ? 0 : (long double)in[2]);
+    const long double v_p = variance(p, a), v_q = variance(q, b);
+    const long double log_p = log_variance(p, a), log_q = log_variance(q, b);
+    const long double m = delta * delta / v_q, u = excess(p, q, a, b);
+    const int logs = p == GKL_LOGVAR && (q == GKL_LOGVAR || unit), near = fabsl(u) < 0.1L;
+    const long double ratio = logs ? expl(log_p - log_q) : near ? 1 + u : v_p / v_q;
+    const long double log_ratio = logs || !near ? log_p - log_q : log1pl(u);
+    const long double c = logs   ? reference_psi(log_ratio) / 2
+                          : near ? reference_phi(u) / 2
+                                 : (u - log_ratio) / 2;
+
+    /* a logarithm beside a variance: the result is that of a parameter that was rounded once,
+     * which moves u by eps */
+    const int mixed = !unit && (p == GKL_LOGVAR) != (q == GKL_LOGVAR);
+    const long double moved = mixed ? 1 : 0;
+    const long double c_moved = mixed ? (u != 0 ? fabsl(c / u) : 0) + LDBL_EPSILON : 0;
+
+    reference r = {
+        .kl = {m / 2 + c, m / 2 + c + c_moved},
+        .jeffreys = relative((u * u / ratio + m + delta * delta / v_p) / 2),
+        .cross = {(LOG_2_PI + log_q + ratio + m) / 2, (LOG_2_PI + fabsl(log_q) + ratio + m) / 2},
+        .entropy = {(LOG_2_PI + 1 + log_p) / 2, (LOG_2_PI + 1 + fabsl(log_p)) / 2},
+        .terms = {relative(m), relative(ratio), {-log_ratio, fabsl(log_ratio) + moved},
+                  {m / 2 + c, m / 2 + c + c_moved}, relative(m / 2), {c, c + c_moved}},
+        .gradient = {{m / 2 + c, m / 2 + c + c_moved}, relative(delta / v_q)},
+    };
+    r.jeffreys.scale += moved * (fabsl(u) / ratio + fabsl(u) + LDBL_EPSILON);
+    const long double per_p = slope(p, a) / (2 * v_p);
+    r.gradient[2] = (number){u * per_p, (fabsl(u) + moved) * per_p};
+    if (!unit) {
+        const long double per_q = slope(q, b) / (2 * v_q);
+        r.gradient[3] = relative(-delta / v_q);
+        r.gradient[4] = (number){-(u + m) * per_q, (fabsl(u) + m + moved) * per_q};
+    }
+    return r;
+}

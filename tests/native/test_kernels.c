@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The C core without Python: every instruction set of this machine through gkl.h alone.
+ *
+ *     cc -std=gnu11 -O2 -ffp-contract=off -fopenmp -Isrc_c tests/native/[a-z]*.c src_c/[a-z]*.c -lm -lpthread
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+/* The list: names of their own, and the numbers of operands that the signatures say. */
+static void test_list(void) {
+    int n = 0;
+    group_begin("list of kernels");
+    for (const gkl_kernel *k; (k = gkl_kernel_at(n)) != NULL; ++n) {
+        int operands = 0;
+        for (const char *c = k->signature; *c; ++c)
+            operands += *c == '(';
+        check(operands == k->nin + k->nout, "%s: %s", k->name, k->signature);
+        for (int i = 0; i < n; ++i)
+            check(strcmp(k->name, gkl_kernel_at(i)->name) != 0, "%s twice", k->name);
+    }
+    check(n > 100, "%d kernels", n);
+    check(gkl_kernel_at(-1) == NULL, "a kernel before the first");
+    group_end();
+}
+
+static void test_dispatch(void) {
+    group_begin("dispatch");
+    const char *before = gkl_isa(), *best = NULL;
+    check(gkl_use_isa("nonsense") == -1 && gkl_isa() == before, "an unknown name was taken");
+    for (int i = 0; gkl_isa_at(i); ++i) {
+        best = gkl_isa_at(i);
+        check(gkl_use_isa(best) == 0 && strcmp(gkl_isa(), best) == 0, "%s is not there", best);
+    }
+    check(gkl_use_isa(NULL) == 0 && best && strcmp(gkl_isa(), best) == 0, "not the best");
+    gkl_set_threads(3);
+    check(gkl_threads() == 3, "%d threads, not 3", gkl_threads());
+    check(gkl_set_own_threads(2) == 0 && gkl_threads() == 2, "own threads");
+    check(gkl_set_own_threads(0) == 2 && gkl_threads() == 3, "own threads given back");
+    gkl_set_threads(0);
+    check(gkl_threads() >= 1, "%d threads", gkl_threads());
+    group_end();
+}
+
+/* A child of a process that used threads computes the same and does not hang. */
+static void test_fork(void) {
+    gaussians x;
+    group_begin("fork after use");
+    gaussians_make(&x, GKL_VAR, GKL_VAR, GKL_F32, GENERIC, 2000, 100);
+    const manner how = {.output = GKL_VALUE, .batch_axes = 1, .nthreads = 3};
+    results want = solve(&x, &how);
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        alarm(60); /* the end of a child that hangs */
+        results got = solve(&x, &how);
+        _exit(same(&want, &got) ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    check(status == 0, "the child ended with status %#x", (unsigned)status);
+    results again = solve(&x, &how);
+    check(same(&want, &again), "other bits after a fork");
+    results_free(&again);
+    results_free(&want);
+    gaussians_free(&x);
+    group_end();
+}
+
+static int polls;
+
+static int stop_at_second(void) { return ++polls < 2 ? 0 : -7; }
+
+/* A long call looks at `poll` between portions and stops when told; a short one ends well.
+ * More than 2^31 numbers by strides of 0: all the rows are one row, and one number is written. */
+static void test_poll(void) {
+    float row[4] = {1, 1, 1, 1}, kl = -1;
+    const ptrdiff_t zero[] = {0}, shape[] = {(ptrdiff_t)1 << 31};
+    const gkl_job job = {.p = GKL_LOGVAR, .q = GKL_UNIT, .output = GKL_VALUE, .storage = GKL_F32,
+                         .ndim = 1, .shape = shape, .dim = 4, .nthreads = 1,
+                         .in = {{(char *)row, zero, sizeof *row}, {(char *)row, zero, sizeof *row}},
+                         .out = {{(char *)&kl, zero, 0}}, .poll = stop_at_second};
+    group_begin("poll");
+    polls = 0;
+    const int code = gkl_run(&job);
+    check(code == -7 && polls == 2, "code %d after %d polls", code, polls);
+    group_end();
+}
+
+/* The instruction sets named, or all that there are. */
+int main(int argc, char **argv) {
+    seed(1);
+    test_list();
+    test_dispatch();
+    for (int i = 0; argc > 1 ? i < argc - 1 : gkl_isa_at(i) != NULL; ++i) {
+        const char *isa = argc > 1 ? argv[i + 1] : gkl_isa_at(i);
+        if (gkl_use_isa(isa) != 0) {
+            fprintf(stderr, "%s is not there\n", isa);
+            return 2;
+        }
+        test_scalar_functions();
+        test_values(GENERIC, "values, d = 1 to 130 between unmapped pages", 1);
+        test_values(NEAR, "values near p = q", 0);
+        test_values(WIDE, "values far apart", 0);
+        test_equal();
+        test_corners();
+        test_bad_items();
+        test_layouts();
+        test_storage();
+        test_threads();
+        test_sums();
+        test_poll();
+        test_fork();
+    }
+    return report();
+}
