@@ -54,13 +54,13 @@ INLINE vec FN(polynomial)(vec x, const REAL *c, const int n) {
     return t[0];
 }
 
-/* f - log1p(f) for sqrt(1/2) - 1 <= f <= 1/2: relative error <= 2.6 u */
+/* f - log1p(f) for sqrt(1/2) - 1 <= f <= 1/2: three roundings, and what coefficients.h says */
 INLINE vec FN(phi_reduced)(vec f) {
     const vec a = FN(polynomial)(f, FN(phi_coefficients), COUNT(FN(phi_coefficients)));
     return f * f * vfma(f, a, vset((REAL)0.5));
 }
 
-/* expm1(f) - f for |f| <= 1: relative error <= 2.6 u */
+/* expm1(f) - f for |f| <= 1: likewise */
 INLINE vec FN(psi_reduced)(vec f) {
     const vec b = FN(polynomial)(f, FN(psi_coefficients), COUNT(FN(psi_coefficients)));
     return f * f * vfma(f, b, vset((REAL)0.5));
@@ -79,7 +79,7 @@ typedef struct {
     vec ratio;  /* r */
     vec excess; /* r - 1, without cancellation */
     vec log;    /* log r */
-    vec phi;    /* r - 1 - log r, relative error <= 7 u */
+    vec phi;    /* r - 1 - log r, relative error <= 4.5 u */
 } FN(ratio);
 
 /* The ratio r of a and b with the residual of one of them; b is 1 where b_is_one.
@@ -160,7 +160,7 @@ INLINE FN(ratio) FN(ratio_careful)(vec a, vec b, vec residual, const residual_of
     return r;
 }
 
-/* log v = high + low, |low| < 0.6: absolute error <= u/2 + u |log v|/2^20 */
+/* log v = high + low, |low| < 0.6: relative error of the sum <= 1.75 u */
 INLINE vec FN(log_parts)(vec v, vec *low) {
     const vec one = vset(1);
     vec k, m = vsplit(v, &k);
@@ -174,7 +174,7 @@ INLINE vec FN(log_parts)(vec v, vec *low) {
 
 /* e^x = 4^k (1 + t), |t| <= 1.01, for |x| <= LARGE_LOG, beyond as there: half the exponent is given, so that
  * d 2^k, and then (d 2^k)^2 (1 + t), keep within the range whenever the results do.
- * Absolute error of t <= u. */
+ * Relative error of e^x <= 2.5 u. */
 INLINE vec FN(exp_parts)(vec x, vec *k, const int careful) {
     if (careful)
         x = vmin(vmax(x, vset(-LARGE_LOG)), vset(LARGE_LOG));
@@ -185,8 +185,8 @@ INLINE vec FN(exp_parts)(vec x, vec *k, const int careful) {
 
 typedef struct {
     vec exp;      /* e^y */
-    vec expm1;    /* e^y - 1 */
-    vec half_psi; /* (e^y - 1 - y)/2, relative error <= 5 u */
+    vec expm1;    /* e^y - 1, relative error <= 2.75 u */
+    vec half_psi; /* (e^y - 1 - y)/2, relative error <= 4.5 u */
 } FN(growth);
 
 /* y = high + low, |low| <= u |high|; `low` is not looked at when `exact`.

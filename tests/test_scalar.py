@@ -13,7 +13,7 @@ from exact import MP
 from gkl import _core
 
 FUNCTIONS = ("phi", "psi", "log", "exp", "expm1")
-BOUNDS = {"phi": 8.5, "psi": 4.5, "log": 1.75, "exp": 2.5, "expm1": 2.75}
+BOUNDS = {"phi": 4.5, "psi": 4.5, "log": 1.75, "exp": 2.5, "expm1": 2.75}
 SUBNORMAL_BOUND = 1.5
 CHUNK = 1 << 20
 
