@@ -16,7 +16,7 @@ from setuptools.errors import CompileError, LinkError
 # One rounding for each operation written, on every compiler: the bits of a result depend on it.
 # -g0: the debugging information that CPython's own flags ask for is many times the code.
 GNU_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno"]
-GNU_FLAGS += ["-fvisibility=hidden", "-g0"]
+GNU_FLAGS += ["-fno-strict-aliasing", "-fvisibility=hidden", "-g0"]
 GNU_WARNINGS = ["-Wall", "-Wextra", "-Wvla", "-Wshadow"]  # for our own C, not for Cython's
 MSVC_FLAGS = ["/std:c11", "/O2", "/fp:precise"]
 
@@ -100,6 +100,6 @@ def files(*patterns):
     compiler_directives={"language_level": 3},
 )
 core.sources += files("src_c/*.c")
-core.depends += files("src_c/**/*.h", "src_c/**/*.def", "gkl/*.pyx", "gkl/*.pxi", "gkl/*.pxd")
+core.depends += files("src_c/**/*.h", "src_c/**/*.def", "gkl/*.pyx", "gkl/*.pxi")
 
 setup(ext_modules=[core], cmdclass={"build_ext": BuildExt})

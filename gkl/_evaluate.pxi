@@ -89,7 +89,7 @@ cdef class _Call:
             self.job.out[i] = self.describe(outputs[i], axes, core, GKL_MAX_IN + i)
         with nogil:
             status = gkl_run(&self.job)
-        if status == GKL_NO_MEMORY:
+        if status > 0:
             raise MemoryError("no memory for the partial sums of this call")
         return _propagate(status)
 
@@ -167,7 +167,6 @@ cdef cnp.ndarray _evaluate_plain(gkl_output output, DiagNormal p, DiagNormal q, 
     job.out[0].stride = <ptrdiff_t *>cnp.PyArray_STRIDES(result)
     job.nthreads = nthreads
     job.poll = gkl_poll
-    gkl_bad_items()[0] = 0
     with nogil:
         status = gkl_run(&job)
     _propagate(status)
@@ -252,7 +251,6 @@ def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nt
         if target is not None and any(_overlap(target, other) for other in given[:i]):
             raise ValueError("two outputs share memory")
 
-    gkl_bad_items()[0] = 0
     cdef list every = list(range(len(shape))), todo
     if not sums:
         call.run(every, [], results, nthreads)
@@ -262,7 +260,6 @@ def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nt
             x if (i == 0 and not axes_of[k]) or axes_of[k] == summed else None
             for k, x in enumerate(results)
         ]
-        gkl_bad_items()[0] = 0
         call.run([a for a in every if a not in summed], summed, todo, nthreads)
     bad = gkl_bad_items()[0]
     for place, target in zip(wanted, given):

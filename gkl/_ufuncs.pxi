@@ -34,7 +34,8 @@ cdef extern from *:
 
     /* The storage type of an operand, -1 for none that the core reads. bfloat16 is a type of
      * another package, known by its name. */
-    static int gkl_storage(PyArray_Descr *descr) {
+    static int gkl_storage(PyObject *dtype) {
+        const PyArray_Descr *descr = (const PyArray_Descr *)dtype;
         switch (descr->type_num) {
         case NPY_HALF: return GKL_F16;
         case NPY_FLOAT: return GKL_F32;
@@ -57,7 +58,7 @@ cdef extern from *:
         job.p = kernel->p;
         job.q = kernel->q;
         job.output = kernel->output;
-        job.storage = (gkl_type)gkl_storage(context->descriptors[0]);
+        job.storage = (gkl_type)gkl_storage((PyObject *)context->descriptors[0]);
         job.ndim = 1;
         job.shape = dimensions;
         job.dim = dimensions[1];
@@ -85,7 +86,7 @@ cdef extern from *:
         const int status = gkl_run(&job);
         if (held)
             PyEval_RestoreThread(held);
-        return status == GKL_NO_MEMORY ? gkl_fail(NULL, NULL) : status;
+        return status > 0 ? gkl_fail(NULL, NULL) : status;
     }
 
     /* Types that are not all float16, bfloat16 or float32 meet in NumPy's common type of them,

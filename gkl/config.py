@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import scipy
 
 from gkl import _core
 
@@ -40,6 +39,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f"mode= takes 'stdout' or 'dicts', not {mode!r}")
+    import scipy  # only here: it would slow down the import of gkl
+
     config: dict[str, dict[str, Any]] = {
         "gkl": {"version": version("gkl")},
         "ISA": {"chosen": _core.isa(), "available": _core.isas()},
@@ -47,7 +48,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "Python": {"version": platform.python_version(), "machine": platform.machine()},
         "NumPy": {"version": np.__version__},
         "SciPy": {"version": scipy.__version__},
-        "BLAS": _scipy_blas(),
+        "BLAS": _blas(scipy.show_config(mode="dicts")),
     }
     if mode == "dicts":
         return config
@@ -58,6 +59,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     return None
 
 
-def _scipy_blas() -> dict[str, Any]:
-    blas = scipy.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+def _blas(config: dict[str, Any]) -> dict[str, Any]:
+    """The one that SciPy brings."""
+    blas = config.get("Build Dependencies", {}).get("blas", {})
     return {key: blas[key] for key in ("name", "version") if key in blas}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Blocks: operands loaded, one call of the elementwise kernel, terms summed, results stored.
+ * Blocks: operands loaded, one call of the elementwise kernel, terms summed, gradients stored.
  */
 #include "blocks.h"
+#include "emit.h"
 
 /* Rows that follow one another along the innermost batch axis. */
 typedef struct {
@@ -27,109 +28,9 @@ typedef struct {
     ptrdiff_t held_rows[GKL_MAX_IN], held_n[GKL_MAX_IN]; /* so that it is loaded once */
 } gkl_scratch;
 
-static ptrdiff_t offset(const gkl_plan *plan, const ptrdiff_t *stride, ptrdiff_t kept,
-                        ptrdiff_t row) {
-    ptrdiff_t sum = 0;
-    for (int axis = plan->ndim - 1; axis >= plan->nkept; --axis) {
-        sum += row % plan->shape[axis] * stride[axis];
-        row /= plan->shape[axis];
-    }
-    for (int axis = plan->nkept - 1; axis >= 0; --axis) {
-        sum += kept % plan->shape[axis] * stride[axis];
-        kept /= plan->shape[axis];
-    }
-    return sum;
-}
-
-static void in_at(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, const char **in) {
-    for (int k = 0; k < GKL_MAX_IN; ++k) {
-        const gkl_array *x = &plan->job->in[k];
-        in[k] = x->data ? x->data + offset(plan, plan->in[k], kept, row) : NULL;
-    }
-}
-
-void gkl_out_at(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, char **out) {
-    for (int k = 0; k < GKL_MAX_OUT; ++k) {
-        const gkl_array *x = &plan->job->out[k];
-        out[k] = x->data ? x->data + offset(plan, plan->out[k], kept, row) : NULL;
-    }
-}
-
-/* Is KL undefined in dimension j of this row? */
-static int bad_dimension(const gkl_job *job, const char *const *in, ptrdiff_t j) {
-    const gkl_kind kinds[] = {job->p, job->q};
-    for (int k = 0; k < 4; ++k)
-        if (in[k]) {
-            const double x = gkl_read(job->storage, in[k] + j * job->in[k].step);
-            const gkl_kind kind = kinds[k / 2];
-            const int positive = k % 2 && (kind == GKL_VAR || kind == GKL_STD);
-            if (!(fabs(x) <= DBL_MAX) || (positive && x <= 0))
-                return 1;
-        }
-    return 0;
-}
-
-/* A row with a total that is not finite: an overflow has its value, a bad item gets NaN, where
- * KL of a dimension is asked for in that dimension only. */
-static int judge(const gkl_plan *plan, const char *const *in, char *const *out) {
-    const gkl_job *job = plan->job;
-    int bad = 0;
-    for (ptrdiff_t j = 0; j < job->dim; ++j)
-        if (bad_dimension(job, in, j)) {
-            bad = 1;
-            if (job->output != GKL_PER_DIM)
-                break;
-            gkl_write(plan->is_f64, out[0] + j * job->out[0].step, (double)NAN);
-        }
-    if (bad && job->output == GKL_GRAD)
-        for (int k = 1; k < GKL_MAX_GRAD; ++k)
-            for (ptrdiff_t j = 0; j < gkl_extent(plan, k, job->dim) && !plan->sum_batch[k]; ++j)
-                gkl_write(plan->is_f64, out[k] + j * job->out[k].step, (double)NAN);
-    return bad;
-}
-
-static void poison(const gkl_plan *plan, double *sums, ptrdiff_t length) {
-    for (int k = 1; k < GKL_MAX_GRAD; ++k) {
-        const ptrdiff_t width = gkl_width(plan, k, length);
-        for (ptrdiff_t j = 0; j < width; ++j)
-            sums[j] = (double)NAN;
-        sums += 2 * width;
-    }
-}
-
-/* total[t * stride] are the sums of one row */
-static int emit(const gkl_plan *plan, const char *const *in, char *const *out, const double *total,
-                ptrdiff_t stride, double *sums, ptrdiff_t length) {
-    int finite = 1, bad = 0;
-    for (int t = 0; t < plan->nsums; ++t)
-        finite &= fabs(total[t * stride]) <= DBL_MAX;
-    if (!finite)
-        bad = judge(plan, in, out);
-    for (int i = 0; i < plan->emits; ++i) {
-        const gkl_emit *e = &plan->emit[i];
-        gkl_write(plan->is_f64, out[e->out],
-                  bad ? (double)NAN : e->factor * total[e->term * stride]);
-    }
-    if (sums) {
-        double *sum = sums;
-        for (int k = 1; k < GKL_MAX_GRAD; ++k) {
-            if (plan->sum_dim[k] && plan->sum_batch[k])
-                gkl_two_sum(&sum[0], &sum[1], total[plan->sum_dim[k] * stride]);
-            sum += 2 * gkl_width(plan, k, length);
-        }
-        if (bad)
-            poison(plan, sums, length);
-    }
-    return bad;
-}
-
-int gkl_emit_row(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, const double *total,
-                 double *sums) {
-    const char *in[GKL_MAX_IN];
-    char *out[GKL_MAX_OUT];
-    in_at(plan, kept, row, in);
-    gkl_out_at(plan, kept, row, out);
-    return emit(plan, in, out, total, 1, sums, 0);
+/* do nrows x n numbers of this size lie one after the other? */
+static int dense(ptrdiff_t nrows, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t step, ptrdiff_t size) {
+    return (n == 1 || step == size) && (nrows == 1 || stride == n * size);
 }
 
 /* nrows x n numbers of every operand from row i, element j on: as they lie, or through scratch */
@@ -144,9 +45,7 @@ static void load(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff
         }
         const ptrdiff_t stride = run->in_stride[k], step = plan->job->in[k].step;
         const char *from = run->in[k] + i * stride + j * step;
-        const int dense = step == plan->size || n == 1;
-        if (storage >= GKL_F32 && dense
-            && (nrows == 1 || stride == n * plan->size)) {
+        if (storage >= GKL_F32 && dense(nrows, stride, n, step, plan->size)) {
             block->in[k] = from;
             block->ahead[k] = n == 1 ? step : PREFETCH_BYTES;
             continue;
@@ -173,8 +72,7 @@ static void place(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdif
         block->out[k] = NULL;
         if (plan->job->output != GKL_GRAD || !run->out[k])
             continue;
-        const int dense = (step == plan->size || n == 1) && (nrows == 1 || stride == n * plan->size);
-        if (dense && !plan->stream && !plan->sum_batch[k] && !plan->sum_dim[k])
+        if (dense(nrows, stride, n, step, plan->size) && !plan->stream && !plan->sum_batch[k] && !plan->sum_dim[k])
             block->out[k] = run->out[k] + i * stride + j * step;
         else
             block->out[k] = scratch->out[k].x;
@@ -202,7 +100,7 @@ static void store(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdif
                     plan->table->accumulate[plan->is_f64](
                         sum + (j - run->first), sum + width + (j - run->first),
                         (const char *)gradient + r * n * plan->size, n);
-            else if (plan->stream && step == plan->size && (nrows == 1 || stride == n * step))
+            else if (plan->stream && dense(nrows, stride, n, step, plan->size))
                 plan->table->stream[plan->is_f64](to, gradient, nrows * n);
             else
                 gkl_scatter(plan->is_f64, gradient, nrows, n, to, stride, step);
@@ -252,7 +150,7 @@ static void finish_row(gkl_rows *run, ptrdiff_t i, const double *total, ptrdiff_
         in[k] = run->in[k] ? run->in[k] + i * run->in_stride[k] : NULL;
     for (int k = 0; k < GKL_MAX_OUT; ++k)
         out[k] = run->out[k] ? run->out[k] + i * run->out_stride[k] : NULL;
-    run->bad += emit(run->plan, in, out, total, stride, run->sums, run->length);
+    run->bad += gkl_emit_totals(run->plan, in, out, total, stride, run->sums, run->length);
 }
 
 /* the totals of nrows rows from i on, total[t * stride + r] */
@@ -351,7 +249,7 @@ ptrdiff_t gkl_do_rows(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdi
         gkl_rows run = {.plan = plan, .kept = kept, .row = row, .first = first, .length = length,
                         .sums = sums};
         run.rows = gkl_min(end - row, plan->shape[inner] - row % plan->shape[inner]);
-        in_at(plan, kept, row, run.in);
+        gkl_in_at(plan, kept, row, run.in);
         gkl_out_at(plan, kept, row, run.out);
         for (int k = 0; k < GKL_MAX_IN; ++k)
             run.in_stride[k] = plan->in[k][inner];

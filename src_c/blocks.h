@@ -10,11 +10,4 @@
 ptrdiff_t gkl_do_rows(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t rows,
                       ptrdiff_t first, ptrdiff_t length, double *sums);
 
-/* The totals of one whole row to where they belong; 1 when the item is bad. */
-int gkl_emit_row(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, const double *total,
-                 double *sums);
-
-/* The outputs of a row. */
-void gkl_out_at(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, char **out);
-
 #endif

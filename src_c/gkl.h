@@ -68,15 +68,15 @@ typedef struct {
     int (*poll)(void);          /* called now and then on the calling thread; < 0 stops */
 } gkl_job;
 
-/* Do the job.  0, or GKL_NO_MEMORY, or what poll returned (less than 0): outputs are then
- * unfinished. */
-enum { GKL_NO_MEMORY = 1 };
+/* Do the job.  0, or GKL_NO_MEMORY, or GKL_NO_KERNEL for a pair that does not exist, or what poll
+ * returned (less than 0): outputs are then unfinished. */
+enum { GKL_NO_MEMORY = 1, GKL_NO_KERNEL = 2 };
 int gkl_run(const gkl_job *job);
 
-/* Bad items (KL undefined, results NaN) met by this thread's calls since it last set this to 0. */
+/* Bad items (KL undefined, results NaN) of this thread's last job. */
 ptrdiff_t *gkl_bad_items(void);
 
-/* The instruction set in use, and the ones this binary has for this machine (index order is worst
+/* The instruction set in use (the baseline before the first gkl_use_isa), and the ones this binary has for this machine (index order is worst
  * to best, NULL past the end). gkl_use_isa(NULL) takes the best; -1 when there is no such here. */
 const char *gkl_isa(void);
 const char *gkl_isa_at(int index);

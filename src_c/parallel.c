@@ -24,6 +24,8 @@ int gkl_has_openmp(void) {
 }
 
 int gkl_threads(void) {
+    if (is_child)
+        return 1;
     if (own_threads > 0)
         return own_threads;
     const int set = __atomic_load_n(&default_threads, __ATOMIC_RELAXED);

@@ -10,8 +10,36 @@
 #endif
 
 #include "blocks.h"
+#include "emit.h"
 
 enum { POLL_ELEMENTS = 1 << 25 }; /* elements between two looks at `poll` */
+
+/* Every task runs with the default floating-point state, whatever its thread has: flushed
+ * denormals or another rounding would show in the results, unmasked traps would kill the process.
+ * The thread's own state is put back, without the exceptions that masked lanes or a legal overflow
+ * have raised: they are nobody's business. */
+#if defined(__x86_64__)
+typedef unsigned int gkl_fp_state;
+
+static gkl_fp_state gkl_fp_default(void) {
+    const gkl_fp_state state = _mm_getcsr();
+    _mm_setcsr(0x1f80);
+    return state;
+}
+
+static void gkl_fp_restore(gkl_fp_state state) { _mm_setcsr(state); }
+#else
+typedef fenv_t gkl_fp_state;
+
+static gkl_fp_state gkl_fp_default(void) {
+    gkl_fp_state state;
+    fegetenv(&state);
+    fesetenv(FE_DFL_ENV);
+    return state;
+}
+
+static void gkl_fp_restore(gkl_fp_state state) { fesetenv(&state); }
+#endif
 
 static _Thread_local ptrdiff_t bad_items;
 
@@ -24,7 +52,8 @@ static void write_sums(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t first, pt
     gkl_out_at(plan, kept, 0, out);
     for (int k = 1; k < GKL_MAX_GRAD; ++k) {
         const ptrdiff_t width = gkl_width(plan, k, length), step = plan->job->out[k].step;
-        for (ptrdiff_t j = 0; j < width; ++j) {
+        const int later = plan->partial && plan->sum_dim[k]; /* write_joined has them */
+        for (ptrdiff_t j = 0; j < width && !later; ++j) {
             gkl_write(plan->is_f64, out[k] + (plan->sum_dim[k] ? 0 : first + j) * step,
                       gkl_sum_of(sum[j], sum[width + j]));
         }
@@ -34,6 +63,7 @@ static void write_sums(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t first, pt
 
 static void task(void *context, ptrdiff_t index) {
     gkl_plan *plan = context;
+    const gkl_fp_state state = gkl_fp_default();
     index += plan->first_task;
     const ptrdiff_t segment = index % plan->segments, rest = index / plan->segments;
     const ptrdiff_t block = rest % plan->blocks, group = rest / plan->blocks;
@@ -46,6 +76,7 @@ static void task(void *context, ptrdiff_t index) {
     double *own = NULL;
     if (plan->chunk && !plan->partials && !(own = malloc((size_t)plan->chunk * sizeof *own))) {
         __atomic_store_n(&plan->failed, 1, __ATOMIC_RELAXED);
+        gkl_fp_restore(state);
         return;
     }
     ptrdiff_t bad = 0;
@@ -66,6 +97,7 @@ static void task(void *context, ptrdiff_t index) {
     if (plan->stream)
         _mm_sfence();
 #endif
+    gkl_fp_restore(state);
 }
 
 /* the gradient sums of several blocks, block by block */
@@ -158,7 +190,7 @@ static int run(gkl_plan *plan) {
     const int large = cells > GKL_GRAIN / gkl_max(plan->job->dim, 1);
     const int nthreads = plan->job->nthreads > 0 ? plan->job->nthreads : gkl_threads();
     if (plan->segments > 1) {
-        plan->partial = malloc((size_t)(cells * plan->segments * plan->nsums) * sizeof(double));
+        plan->partial = malloc((size_t)(cells * plan->segments * plan->nsums + 1) * sizeof(double));
         if (!plan->partial)
             return GKL_NO_MEMORY;
     }
@@ -176,25 +208,14 @@ static int run(gkl_plan *plan) {
     return status;
 }
 
-/* Exceptions raised by lanes that are masked out or by a legal overflow are nobody's business:
- * the caller's floating-point state is put back. */
 int gkl_run(const gkl_job *job) {
     gkl_plan plan;
-#if defined(__x86_64__)
-    const unsigned int state = _mm_getcsr();
-#else
-    fenv_t state;
-    feholdexcept(&state);
-#endif
+    const gkl_fp_state state = gkl_fp_default();
     gkl_make_plan(&plan, job);
-    const int status = run(&plan);
+    const int status = plan.elementwise ? run(&plan) : GKL_NO_KERNEL;
     free(plan.partial);
     free(plan.partials);
-    bad_items += plan.bad;
-#if defined(__x86_64__)
-    _mm_setcsr(state);
-#else
-    fesetenv(&state);
-#endif
+    bad_items = plan.bad;
+    gkl_fp_restore(state);
     return status;
 }

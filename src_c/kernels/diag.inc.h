@@ -234,7 +234,7 @@ INLINE mask FN(ordinary)(vec scale, const int kind) {
 }
 
 /* LANES dimensions from `in`, to `out` (gradients) and `term` (what is summed over the row).  A
- * lane takes the careful way or not for itself alone, whatever its neighbours do. */
+ * lane takes the careful way or not for itself alone, whatever its neighbors do. */
 INLINE void FN(diag_vector)(const REAL *const *in, REAL *const *out, REAL *const *term,
                             const int p, const int q, const int what) {
     const int pair = q != GKL_UNIT, entropy = what == GKL_ENTROPY;
@@ -264,10 +264,11 @@ INLINE void FN(diag_vector)(const REAL *const *in, REAL *const *out, REAL *const
         vstore(term[t], x.term[t]);
     if (what == GKL_GRAD) {
         if (in[GKL_WEIGHT]) {
-            const vec weight = vload(in[GKL_WEIGHT]);
-            x.slope = x.slope * weight;
-            x.d_scale_p = x.d_scale_p * weight;
-            x.negative_d_scale_q = x.negative_d_scale_q * weight;
+            const vec weight = vload(in[GKL_WEIGHT]), zero = vset(0);
+            const mask counts = vless(zero, vabs(weight)); /* 0 times an overflow is 0 here */
+            x.slope = vselect(counts, x.slope * weight, zero);
+            x.d_scale_p = vselect(counts, x.d_scale_p * weight, zero);
+            x.negative_d_scale_q = vselect(counts, x.negative_d_scale_q * weight, zero);
         }
         if (out[1])
             vstore(out[1], x.slope);
@@ -307,7 +308,8 @@ INLINE void FN(diag_run)(ptrdiff_t n, const gkl_block *block, const int p, const
             for (int k = 0; k < GKL_MAX_IN; ++k)
                 if (uses[k]) {
                     for (int lane = 0; lane < LANES; ++lane)
-                        pad_in[k][lane] = lane < left ? in[k][lane] : (REAL)1;
+                        pad_in[k][lane] = 1;
+                    memcpy(pad_in[k], in[k], (size_t)left * sizeof(REAL));
                     in[k] = pad_in[k];
                 }
             for (int k = 1; k < nout; ++k)
@@ -321,7 +323,7 @@ INLINE void FN(diag_run)(ptrdiff_t n, const gkl_block *block, const int p, const
     }
 }
 
-/* the bodies: one function for each pair of parameterisations and each output */
+/* the bodies: one function for each pair of parameterizations and each output */
 #define BODY(p, q, what)                                                                         \
     static void FN(GKL_PASTE(diag_##p##_##q##_, what))(ptrdiff_t n, const gkl_block *block) {    \
         FN(diag_run)(n, block, GKL_##p, GKL_##q, GKL_##what);                                    \

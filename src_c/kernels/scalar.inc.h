@@ -59,12 +59,14 @@ BODY(scalar_expm1, FN(SCALAR_EXPM1))
 
 /* whole cache lines past the cache, the ends in the usual way; the caller fences */
 static void FN(stream)(void *to, const void *from, ptrdiff_t n) {
-    REAL *x = to;
-    const REAL *y = from;
-    while (n > 0 && (uintptr_t)x % VECTOR_BYTES != 0)
-        *x++ = *y++, --n;
-    for (; n >= LANES; n -= LANES, x += LANES, y += LANES)
-        vstream(x, vload(y));
-    while (n-- > 0)
-        *x++ = *y++;
+    char *x = to;
+    const char *y = from;
+    const ptrdiff_t bytes = n * (ptrdiff_t)sizeof(REAL);
+    const ptrdiff_t misaligned = (ptrdiff_t)((uintptr_t)x % VECTOR_BYTES);
+    ptrdiff_t at = misaligned ? VECTOR_BYTES - misaligned : 0;
+    at = at < bytes ? at : bytes;
+    memcpy(x, y, (size_t)at);
+    for (; at + VECTOR_BYTES <= bytes; at += VECTOR_BYTES)
+        vstream((REAL *)(x + at), vload((const REAL *)(y + at)));
+    memcpy(x + at, y + at, (size_t)(bytes - at));
 }

@@ -8,30 +8,30 @@ typedef REAL vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef INT mask __attribute__((vector_size(VECTOR_BYTES)));
 #define HAVE_TYPES
 
-INLINE vec FN(vset)(REAL x) { return MM(set1)(x); }
+INLINE vec FN(wset)(REAL x) { return MM(set1)(x); }
 #define HAVE_vset
 
-INLINE vec FN(vselect)(mask m, vec yes, vec no) { return MM(blendv)(no, yes, (vec)m); }
+INLINE vec FN(wselect)(mask m, vec yes, vec no) { return MM(blendv)(no, yes, (vec)m); }
 #define HAVE_vselect
 
-INLINE vec FN(vfma)(vec a, vec b, vec c) { return MM(fmadd)(a, b, c); }
+INLINE vec FN(wfma)(vec a, vec b, vec c) { return MM(fmadd)(a, b, c); }
 #define HAVE_vfma
 
-INLINE void FN(vstream)(REAL *p, vec a) { MM(stream)(p, a); }
+INLINE void FN(wstream)(REAL *p, vec a) { MM(stream)(p, a); }
 #define HAVE_vstream
 
-INLINE vec FN(vmin)(vec a, vec b) { return MM(min)(a, b); }
-INLINE vec FN(vmax)(vec a, vec b) { return MM(max)(a, b); }
+INLINE vec FN(wmin)(vec a, vec b) { return MM(min)(a, b); }
+INLINE vec FN(wmax)(vec a, vec b) { return MM(max)(a, b); }
 #define HAVE_vmin
 
-INLINE vec FN(vround)(vec a) { return MM(round)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-INLINE vec FN(vfloor)(vec a) { return MM(round)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+INLINE vec FN(wround)(vec a) { return MM(round)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vec FN(wfloor)(vec a) { return MM(round)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 #define HAVE_vround
 
-INLINE vec FN(vsquare_residual)(vec a, vec h) { return MM(fmsub)(a, a, h); }
+INLINE vec FN(wsquare_residual)(vec a, vec h) { return MM(fmsub)(a, a, h); }
 #define HAVE_vsquare_residual
 #if BITS == 32
-INLINE void FN(vwiden)(vec a, wide *low, wide *high) {
+INLINE void FN(wwiden)(vec a, wide *low, wide *high) {
     *low = _mm256_cvtps_pd(_mm256_castps256_ps128(a));
     *high = _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1));
 }

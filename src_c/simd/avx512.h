@@ -8,7 +8,7 @@
 typedef REAL vec __attribute__((vector_size(VECTOR_BYTES)));
 #define HAVE_TYPES
 
-INLINE vec FN(vset)(REAL x) { return MM(set1)(x); }
+INLINE vec FN(wset)(REAL x) { return MM(set1)(x); }
 #define HAVE_vset
 
 #if BITS == 32
@@ -16,49 +16,49 @@ typedef __mmask16 mask;
 #else
 typedef __mmask8 mask;
 #endif
-INLINE mask FN(vless)(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LT_OQ); }
-INLINE mask FN(vless_equal)(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LE_OQ); }
-INLINE mask FN(vboth)(mask a, mask b) { return a & b; }
-INLINE int FN(vall)(mask m) { return m == (mask)-1; }
-INLINE mask FN(vpositive)(vec a) { /* not of the classes NaN, 0, -0, inf, -inf, negative */
+INLINE mask FN(wless)(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LT_OQ); }
+INLINE mask FN(wless_equal)(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LE_OQ); }
+INLINE mask FN(wboth)(mask a, mask b) { return a & b; }
+INLINE int FN(wall)(mask m) { return m == (mask)-1; }
+INLINE mask FN(wpositive)(vec a) { /* not of the classes NaN, 0, -0, inf, -inf, negative */
     return (mask)~MM_MASK(fpclass)(a, 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80);
 }
 #define HAVE_mask
 
-INLINE vec FN(vselect)(mask m, vec yes, vec no) { return MM(mask_blend)(m, no, yes); }
+INLINE vec FN(wselect)(mask m, vec yes, vec no) { return MM(mask_blend)(m, no, yes); }
 #define HAVE_vselect
 
-INLINE vec FN(vfma)(vec a, vec b, vec c) { return MM(fmadd)(a, b, c); }
+INLINE vec FN(wfma)(vec a, vec b, vec c) { return MM(fmadd)(a, b, c); }
 #define HAVE_vfma
 
-INLINE void FN(vstream)(REAL *p, vec a) { MM(stream)(p, a); }
+INLINE void FN(wstream)(REAL *p, vec a) { MM(stream)(p, a); }
 #define HAVE_vstream
 
-INLINE vec FN(vmin)(vec a, vec b) { return MM(min)(a, b); }
-INLINE vec FN(vmax)(vec a, vec b) { return MM(max)(a, b); }
+INLINE vec FN(wmin)(vec a, vec b) { return MM(min)(a, b); }
+INLINE vec FN(wmax)(vec a, vec b) { return MM(max)(a, b); }
 #define HAVE_vmin
 
-INLINE vec FN(vround)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-INLINE vec FN(vfloor)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+INLINE vec FN(wround)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE vec FN(wfloor)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 #define HAVE_vround
 
-INLINE vec FN(vsquare_residual)(vec a, vec h) { return MM(fmsub)(a, a, h); }
+INLINE vec FN(wsquare_residual)(vec a, vec h) { return MM(fmsub)(a, a, h); }
 #define HAVE_vsquare_residual
 
-INLINE vec FN(vscale)(vec x, vec k) { return MM(scalef)(x, k); }
-INLINE vec FN(vpower)(vec k) { return MM(scalef)(vset(1), k); }
-INLINE vec FN(vexponent)(vec x, vec *c) {
+INLINE vec FN(wscale)(vec x, vec k) { return MM(scalef)(x, k); }
+INLINE vec FN(wpower)(vec k) { return MM(scalef)(vset(1), k); }
+INLINE vec FN(wexponent)(vec x, vec *c) {
     const vec k = MM(getexp)(x);
     *c = MM(scalef)(vset(1), -k);
     return k;
 }
-INLINE vec FN(vsplit)(vec x, vec *e) {
+INLINE vec FN(wsplit)(vec x, vec *e) {
     *e = MM(getexp)(x);
     return MM(getmant)(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
 }
 #define HAVE_vscale
 #if BITS == 32
-INLINE void FN(vwiden)(vec a, wide *low, wide *high) {
+INLINE void FN(wwiden)(vec a, wide *low, wide *high) {
     *low = _mm512_cvtps_pd(_mm512_castps512_ps256(a));
     *high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1));
 }

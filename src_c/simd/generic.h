@@ -18,41 +18,41 @@ typedef REAL FN(packed) __attribute__((vector_size(VECTOR_BYTES), aligned(1), ma
 typedef INT FN(bits) __attribute__((vector_size(VECTOR_BYTES)));
 
 #ifndef HAVE_vset
-INLINE vec FN(vset)(REAL x) { return x - (vec){0}; }
+INLINE vec FN(wset)(REAL x) { return x - (vec){0}; }
 #endif
 
-INLINE vec FN(vload)(const REAL *p) { return *(const FN(packed) *)p; }
+INLINE vec FN(wload)(const REAL *p) { return *(const FN(packed) *)p; }
 
-INLINE void FN(vstore)(REAL *p, vec a) { *(FN(packed) *)p = a; }
+INLINE void FN(wstore)(REAL *p, vec a) { *(FN(packed) *)p = a; }
 
 #ifndef HAVE_vstream
-INLINE void FN(vstream)(REAL *p, vec a) { vstore(p, a); }
+INLINE void FN(wstream)(REAL *p, vec a) { vstore(p, a); }
 #endif
 
 #ifndef HAVE_mask
 typedef FN(bits) mask;
 
-INLINE mask FN(vless)(vec a, vec b) { return a < b; }
+INLINE mask FN(wless)(vec a, vec b) { return a < b; }
 
-INLINE mask FN(vless_equal)(vec a, vec b) { return a <= b; }
+INLINE mask FN(wless_equal)(vec a, vec b) { return a <= b; }
 
-INLINE mask FN(vboth)(mask a, mask b) { return a & b; }
+INLINE mask FN(wboth)(mask a, mask b) { return a & b; }
 
-INLINE int FN(vall)(mask m) {
+INLINE int FN(wall)(mask m) {
     INT all = -1;
     for (int i = 0; i < LANES; ++i)
         all &= m[i];
     return all != 0;
 }
 
-INLINE mask FN(vpositive)(vec a) {
+INLINE mask FN(wpositive)(vec a) {
     const vec infinity = vset((REAL)INFINITY);
     return ((FN(bits))a > 0) & ((FN(bits))a < (FN(bits))infinity);
 }
 #endif
 
 #ifndef HAVE_vselect
-INLINE vec FN(vselect)(mask m, vec yes, vec no) {
+INLINE vec FN(wselect)(mask m, vec yes, vec no) {
     return (vec)((m & (FN(bits))yes) | (~m & (FN(bits))no));
 }
 #endif
@@ -61,31 +61,31 @@ INLINE vec FN(vselect)(mask m, vec yes, vec no) {
 #define FUSED 1
 #else /* no fused instruction: two roundings */
 #define FUSED 0
-INLINE vec FN(vfma)(vec a, vec b, vec c) { return a * b + c; }
+INLINE vec FN(wfma)(vec a, vec b, vec c) { return a * b + c; }
 #endif
 
 #ifndef HAVE_vmin
-INLINE vec FN(vmin)(vec a, vec b) { return vselect(vless(a, b), a, b); }
+INLINE vec FN(wmin)(vec a, vec b) { return vselect(vless(a, b), a, b); }
 
-INLINE vec FN(vmax)(vec a, vec b) { return vselect(vless(b, a), a, b); }
+INLINE vec FN(wmax)(vec a, vec b) { return vselect(vless(b, a), a, b); }
 #endif
 
-INLINE vec FN(vabs)(vec a) { return (vec)((FN(bits))a & ~(FN(bits))vset(-(REAL)0)); }
+INLINE vec FN(wabs)(vec a) { return (vec)((FN(bits))a & ~(FN(bits))vset(-(REAL)0)); }
 
 #ifndef HAVE_vround
-INLINE vec FN(vround)(vec a) { /* |a| < 2^(MANTISSA_BITS - 1): the sum's last bit is the units */
+INLINE vec FN(wround)(vec a) { /* |a| < 2^(MANTISSA_BITS - 1): the sum's last bit is the units */
     const vec shift = vset((REAL)1.5 * (REAL)((INT)1 << MANTISSA_BITS));
     return (a + shift) - shift;
 }
 
-INLINE vec FN(vfloor)(vec a) {
-    const vec nearest = FN(vround)(a);
+INLINE vec FN(wfloor)(vec a) {
+    const vec nearest = FN(wround)(a);
     return nearest - vselect(vless(a, nearest), vset(1), vset(0));
 }
 #endif
 
 #ifndef HAVE_vsquare_residual /* Dekker: a in two halves whose products are exact; |a| < 4 */
-INLINE vec FN(vsquare_residual)(vec a, vec h) {
+INLINE vec FN(wsquare_residual)(vec a, vec h) {
     const vec c = a * vset((REAL)(((INT)1 << ((MANTISSA_BITS + 2) / 2)) + 1));
     const vec high = c - (c - a), low = a - high;
     return ((high * high - h) + (high * low + high * low)) + low * low;
@@ -94,29 +94,28 @@ INLINE vec FN(vsquare_residual)(vec a, vec h) {
 
 #ifndef HAVE_vscale
 /* by one above and one below the normal range, the exponent fields are those of inf and 0 */
-INLINE vec FN(vpower)(vec k) {
+INLINE vec FN(wpower)(vec k) {
     const vec shift = vset((REAL)1.5 * (REAL)((INT)1 << MANTISSA_BITS) + EXPONENT_BIAS);
     return (vec)((FN(bits))(k + shift) << MANTISSA_BITS);
 }
 
-INLINE vec FN(vexponent)(vec x, vec *c) {
-    const INT ones = (INT)(2 * EXPONENT_BIAS) << MANTISSA_BITS;
+INLINE vec FN(wexponent)(vec x, vec *c) {
     const vec magic = vset((REAL)((INT)1 << MANTISSA_BITS));
     const FN(bits) field = (FN(bits))x >> MANTISSA_BITS;
-    *c = (vec)(ones - (field << MANTISSA_BITS));
+    *c = (vec)(((INT)(2 * EXPONENT_BIAS) - field) << MANTISSA_BITS);
     /* the exponent field becomes the low mantissa bits of 2^MANTISSA_BITS */
     return (vec)(field | (FN(bits))magic) - (magic + vset(EXPONENT_BIAS));
 }
 
 /* |k| <= 3 EXPONENT_BIAS, in three steps of one sign: only the result can over- or underflow */
-INLINE vec FN(vscale)(vec x, vec k) {
+INLINE vec FN(wscale)(vec x, vec k) {
     const vec k1 = vround(k * vset((REAL)(1.0 / 3)));
     const vec k2 = vround((k - k1) * vset((REAL)0.5));
-    return x * FN(vpower)(k1) * FN(vpower)(k2) * FN(vpower)(k - k1 - k2);
+    return x * FN(wpower)(k1) * FN(wpower)(k2) * FN(wpower)(k - k1 - k2);
 }
 
 /* for positive finite x, subnormal too; for others some numbers */
-INLINE vec FN(vsplit)(vec x, vec *e) {
+INLINE vec FN(wsplit)(vec x, vec *e) {
     const vec lift = vset((REAL)((INT)1 << MANTISSA_BITS)), one = vset(1);
     const mask subnormal = vless(x, vset(SMALLEST_NORMAL));
     const FN(bits) bits = (FN(bits))vselect(subnormal, x * lift, x);
@@ -127,7 +126,7 @@ INLINE vec FN(vsplit)(vec x, vec *e) {
 #endif
 
 #if BITS == 32 && !defined(HAVE_vwiden)
-INLINE void FN(vwiden)(vec a, wide *low, wide *high) {
+INLINE void FN(wwiden)(vec a, wide *low, wide *high) {
     for (int i = 0; i < LANES / 2; ++i) {
         (*low)[i] = (double)a[i];
         (*high)[i] = (double)a[i + LANES / 2];

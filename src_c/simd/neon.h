@@ -7,13 +7,13 @@
 typedef REAL vec __attribute__((vector_size(VECTOR_BYTES)));
 #define HAVE_TYPES
 
-INLINE vec FN(vfma)(vec a, vec b, vec c) { return MM(vfmaq)(c, a, b); }
+INLINE vec FN(wfma)(vec a, vec b, vec c) { return MM(vfmaq)(c, a, b); }
 #define HAVE_vfma
 
-INLINE vec FN(vround)(vec a) { return MM(vrndnq)(a); }
-INLINE vec FN(vfloor)(vec a) { return MM(vrndmq)(a); }
+INLINE vec FN(wround)(vec a) { return MM(vrndnq)(a); }
+INLINE vec FN(wfloor)(vec a) { return MM(vrndmq)(a); }
 #define HAVE_vround
 
-INLINE vec FN(vsquare_residual)(vec a, vec h) { return MM(vfmaq)(-h, a, a); }
+INLINE vec FN(wsquare_residual)(vec a, vec h) { return MM(vfmaq)(-h, a, a); }
 #define HAVE_vsquare_residual
 #undef MM

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Names without suffix for the vector vocabulary, so that the mathematics reads as mathematics:
- * in a file that is read once for float and once for double, `vec` is vec_f32, then vec_f64.
+ * in a file that is read once for float and once for double, `vec` is vec_f32, then vec_f64, and
+ * vmin is wmin_f32, then wmin_f64 (vmin_f32 belongs to arm_neon.h).
  */
 #ifndef GKL_WORDS_H
 #define GKL_WORDS_H
@@ -17,27 +18,27 @@
 #define mask FN(mask) /* LANES truth values */
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 
-#define vset(x) FN(vset)(x)                             /* x in every lane */
-#define vload(p) FN(vload)(p)                           /* no alignment needed */
-#define vstore(p, a) FN(vstore)(p, a)
-#define vstream(p, a) FN(vstream)(p, a)                 /* past the cache, p aligned */
-#define vwiden(a, low, high) FN(vwiden)(a, low, high)   /* its halves as double, BITS 32 */
-#define vless(a, b) FN(vless)(a, b)                     /* false where either is NaN */
-#define vless_equal(a, b) FN(vless_equal)(a, b)
-#define vboth(a, b) FN(vboth)(a, b)
-#define vselect(m, yes, no) FN(vselect)(m, yes, no)
-#define vfma(a, b, c) FN(vfma)(a, b, c)                 /* a b + c, fused where the ISA can */
-#define vmin(a, b) FN(vmin)(a, b)                       /* b where either is NaN */
-#define vmax(a, b) FN(vmax)(a, b)
-#define vabs(a) FN(vabs)(a)
-#define vround(a) FN(vround)(a)                         /* nearest integer, ties to even */
-#define vfloor(a) FN(vfloor)(a)
-#define vpositive(a) FN(vpositive)(a)                   /* mask of 0 < a < inf */
-#define vall(m) FN(vall)(m)                             /* is every lane true? */
-#define vpower(k) FN(vpower)(k)                         /* 2^k of the normal range, 0 below, inf above */
-#define vexponent(x, c) FN(vexponent)(x, c)             /* k, 2^k <= x < 2 2^k, normal; c = 2^-k */
-#define vscale(x, k) FN(vscale)(x, k)                   /* x 2^k */
-#define vsplit(x, e) FN(vsplit)(x, e)                   /* x = m 2^e, 1 <= m < 2 */
-#define vsquare_residual(a, h) FN(vsquare_residual)(a, h) /* a a - h, exactly */
+#define vset(x) FN(wset)(x)                             /* x in every lane */
+#define vload(p) FN(wload)(p)                           /* no alignment needed */
+#define vstore(p, a) FN(wstore)(p, a)
+#define vstream(p, a) FN(wstream)(p, a)                 /* past the cache, p aligned */
+#define vwiden(a, low, high) FN(wwiden)(a, low, high)   /* its halves as double, BITS 32 */
+#define vless(a, b) FN(wless)(a, b)                     /* false where either is NaN */
+#define vless_equal(a, b) FN(wless_equal)(a, b)
+#define vboth(a, b) FN(wboth)(a, b)
+#define vselect(m, yes, no) FN(wselect)(m, yes, no)
+#define vfma(a, b, c) FN(wfma)(a, b, c)                 /* a b + c, fused where the ISA can */
+#define vmin(a, b) FN(wmin)(a, b)                       /* b where either is NaN */
+#define vmax(a, b) FN(wmax)(a, b)
+#define vabs(a) FN(wabs)(a)
+#define vround(a) FN(wround)(a)                         /* nearest integer, ties to even */
+#define vfloor(a) FN(wfloor)(a)
+#define vpositive(a) FN(wpositive)(a)                   /* mask of 0 < a < inf */
+#define vall(m) FN(wall)(m)                             /* is every lane true? */
+#define vpower(k) FN(wpower)(k)                         /* 2^k of the normal range, 0 below, inf above */
+#define vexponent(x, c) FN(wexponent)(x, c)             /* k, 2^k <= x < 2 2^k, normal; c = 2^-k */
+#define vscale(x, k) FN(wscale)(x, k)                   /* x 2^k */
+#define vsplit(x, e) FN(wsplit)(x, e)                   /* x = m 2^e, 1 <= m < 2 */
+#define vsquare_residual(a, h) FN(wsquare_residual)(a, h) /* a a - h, exactly */
 
 #endif

@@ -221,17 +221,19 @@ typedef struct {
     size_t bytes;
 } operand;
 
-static gkl_array operand_make(operand *x, int slot, int at_end, int axes) {
+static gkl_array operand_make(operand *x, int slot, const manner *how) {
     const ptrdiff_t size = (ptrdiff_t)sizes[x->type];
     const ptrdiff_t first = at(&x->place, 0, 0);
     const ptrdiff_t last = at(&x->place, x->place.rows - 1, x->place.d - 1);
     x->bytes = (size_t)((first > last ? first : last) + 1) * (size_t)size;
-    x->buffer = guarded(slot, x->bytes, at_end);
+    x->buffer = guarded(slot, x->bytes + (size_t)how->shift, how->at_end)
+                + (how->at_end ? 0 : how->shift);
     ptrdiff_t one = 1;
     for (int axis = 2; axis >= 0; one *= x->place.shape[axis--])
         x->stride[axis] = x->place.shape[axis] > 1 ? (at(&x->place, one, 0) - first) * size : 0;
     const ptrdiff_t step = x->place.d > 1 ? (at(&x->place, 0, 1) - first) * size : size;
-    return (gkl_array){x->buffer + first * size, axes == 3 ? x->stride : x->stride + 2, step};
+    return (gkl_array){.data = x->buffer + first * size, .step = step,
+                       .stride = how->batch_axes == 3 ? x->stride : x->stride + 2};
 }
 
 int output_count(const gaussians *problem, gkl_output output) {
@@ -276,7 +278,7 @@ results solve(const gaussians *problem, const manner *how) {
         const ptrdiff_t n = k == 4 ? 1 : d, width = k == 4 ? 1 : problem->width;
         in[k] = (operand){.place = {how->in[k], rows, n, {shape[0], shape[1], shape[2]}},
                           .type = k == 4 ? out_type : problem->type};
-        job.in[k] = operand_make(&in[k], k, how->at_end, how->batch_axes);
+        job.in[k] = operand_make(&in[k], k, how);
         if (k == 4)
             job.in[k].step = 0;
         for (ptrdiff_t i = rows - 1; i >= 0; --i)
@@ -301,7 +303,7 @@ results solve(const gaussians *problem, const manner *how) {
                 out[k].place.shape[axis] = 1;
             }
         }
-        job.out[k] = operand_make(&out[k], GKL_MAX_IN + k, how->at_end, how->batch_axes);
+        job.out[k] = operand_make(&out[k], GKL_MAX_IN + k, how);
         if (scalar)
             job.out[k].step = 0;
         memset(out[k].buffer, CANARY, out[k].bytes);

@@ -66,6 +66,7 @@ typedef struct {
     gkl_output output;
     layout in[GKL_MAX_IN], out;
     int batch_axes;   /* 1, or 3 when the rows are a multiple of 6 */
+    int shift;        /* bytes by which every buffer is off its alignment */
     int at_end;       /* every buffer ends at an unmapped page; it starts at one otherwise */
     int nsum, summed; /* the gradients with a bit in `summed` are summed over the last nsum axes */
     int summed_d;     /* bits: gradients that are summed along d */

@@ -32,6 +32,12 @@ void test_layouts(void) {
         EACH_OUTPUT(output, q) {
             const manner plain = {.output = (gkl_output)output, .batch_axes = 1, .nthreads = 1};
             results want = solve(&x, &plain);
+            EACH(at_end, 2) {
+                manner how = plain;
+                how.shift = 1;
+                how.at_end = at_end;
+                check_same(&x, &how, &want, "buffers off their alignment");
+            }
             for (layout l = ROWS; l < SHARED; ++l)
                 for (int part = l == ROWS ? 3 : 0; part < 4; ++part) { /* p, q, outputs; all */
                     manner how = plain;
