@@ -135,6 +135,7 @@ def cross_entropy(
     .. math:: H(p, q) = \frac12 \sum_j \left[\log 2\pi + \log v_q
                         + \frac{v_p + (\mu_p - \mu_q)^2}{v_q}\right]_j
 
+    Source: Cover and Thomas, "Elements of Information Theory" (2nd edition), chapter 8.
     Parameters, results and errors are those of :func:`kl`.  The error is relative to the sum of
     the absolute summands; :func:`kl` is not computed as a difference of entropies.
 
@@ -154,6 +155,7 @@ def entropy(
 
     .. math:: H(p) = \frac12 \sum_j \left[1 + \log 2\pi + \log v_p\right]_j
 
+    Source: Cover and Thomas, "Elements of Information Theory" (2nd edition), theorem 8.4.1.
     Parameters, results and errors are those of :func:`kl`; only the scale is looked at.
 
     Examples
@@ -299,7 +301,10 @@ def kl_and_grad(
         d/dv_p = u/(2 v_p)        d/ds_p = u/s_p           d/dlogvar_p = u/2
         d/dv_q = -(u + m)/(2 v_q) d/ds_q = -(u + m)/s_q    d/dlogvar_q = -(u + m)/2
 
-    Each is accurate to 4 eps, those in q's scale relative to abs(u) + m.
+    Each is accurate to 4 eps, those in q's scale relative to abs(u) + m; derived from the formula
+    of :func:`kl`.  Where an item's gradient overflows, a sum that contains it does, and may be NaN
+    when infinities of both signs meet; an item of weight 0 counts as 0.  Parameters that are
+    summed over different axes of the batch take one pass over the data for each set of axes.
 
     Examples
     --------
