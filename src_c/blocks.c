@@ -38,7 +38,8 @@ static void load(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff
                  ptrdiff_t j, ptrdiff_t n, gkl_block *block) {
     const gkl_plan *plan = run->plan;
     for (int k = 0; k < GKL_MAX_IN; ++k) {
-        const gkl_type storage = k < GKL_WEIGHT ? plan->job->storage : plan->is_f64 ? GKL_F64 : GKL_F32;
+        const gkl_type results = plan->is_f64 ? GKL_F64 : GKL_F32;
+        const gkl_type storage = k < GKL_WEIGHT ? plan->job->storage : results;
         if (!run->in[k]) {
             block->in[k] = NULL;
             continue;

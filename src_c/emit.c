@@ -74,8 +74,8 @@ static void poison(const gkl_plan *plan, double *sums, ptrdiff_t length) {
     }
 }
 
-int gkl_emit_totals(const gkl_plan *plan, const char *const *in, char *const *out, const double *total,
-             ptrdiff_t stride, double *sums, ptrdiff_t length) {
+int gkl_emit_totals(const gkl_plan *plan, const char *const *in, char *const *out,
+                    const double *total, ptrdiff_t stride, double *sums, ptrdiff_t length) {
     int finite = 1, bad = 0;
     for (int t = 0; t < plan->nsums; ++t)
         finite &= fabs(total[t * stride]) <= DBL_MAX;

@@ -172,8 +172,8 @@ INLINE vec FN(log_parts)(vec v, vec *low) {
     return k * vset(LN2_HIGH);
 }
 
-/* e^x = 4^k (1 + t), |t| <= 1.01, for |x| <= LARGE_LOG, beyond as there: half the exponent is given, so that
- * d 2^k, and then (d 2^k)^2 (1 + t), keep within the range whenever the results do.
+/* e^x = 4^k (1 + t), |t| <= 1.01; an |x| beyond LARGE_LOG counts as LARGE_LOG.  Half the exponent is
+ * given, so that d 2^k, and then (d 2^k)^2 (1 + t), keep within the range whenever results do.
  * Relative error of e^x <= 2.5 u. */
 INLINE vec FN(exp_parts)(vec x, vec *k, const int careful) {
     if (careful)

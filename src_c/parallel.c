@@ -13,7 +13,7 @@
 
 static int default_threads;             /* 0: what OpenMP says */
 static _Thread_local int own_threads;   /* 0: the default */
-static volatile int is_child;           /* of a fork: libgomp's threads are not there, and it hangs */
+static volatile int is_child;         /* of a fork: libgomp hangs there, its threads are gone */
 
 int gkl_has_openmp(void) {
 #if defined(_OPENMP)

@@ -83,7 +83,8 @@ static void task(void *context, ptrdiff_t index) {
     for (ptrdiff_t k = kept; k < kept_end; ++k) {
         double *sums = own;
         if (plan->partials)
-            sums = plan->partials + ((k * plan->blocks + block) * plan->segments + segment) * plan->chunk;
+            sums = plan->partials
+                   + ((k * plan->blocks + block) * plan->segments + segment) * plan->chunk;
         if (sums)
             memset(sums, 0, (size_t)plan->chunk * sizeof *sums);
         bad += gkl_do_rows(plan, k, row, rows, first, length, sums);
@@ -129,7 +130,7 @@ static void join_blocks(gkl_plan *plan) {
         }
 }
 
-/* after the rows of one of kept: the gradients that are summed along d, too; NaN if a row was bad */
+/* after the rows of one of kept: the gradients that are summed along d, too; NaN after a bad row */
 static void write_joined(const gkl_plan *plan, ptrdiff_t kept, const double *sums, int bad) {
     char *out[GKL_MAX_OUT];
     gkl_out_at(plan, kept, 0, out);

@@ -164,7 +164,8 @@ INLINE vec FN(per_scale)(vec g, vec scale, const int kind) {
 INLINE vec FN(checked)(vec value, vec scale, const int kind) {
     if (kind == GKL_UNIT)
         return value;
-    const mask good = kind == GKL_LOGVAR ? vless(vabs(scale), vset((REAL)INFINITY)) : vpositive(scale);
+    const mask good =
+        kind == GKL_LOGVAR ? vless(vabs(scale), vset((REAL)INFINITY)) : vpositive(scale);
     return vselect(good, value, vset((REAL)NAN));
 }
 

@@ -4,8 +4,8 @@
  *
  * Parameter: VECTOR_BYTES, 16, 32 or 64.
  *
- * FUSED tells whether vfma rounds once.  + - * / are those of the compiler.  An ISA replaces a word by defining HAVE_<word> and the
- * function in its own header, which is read before this one.
+ * FUSED tells whether vfma rounds once.  + - * / are those of the compiler.  An ISA replaces a word
+ * by defining HAVE_<word> and the function in its own header, which is read before this one.
  */
 #if !defined(REAL) || !defined(VECTOR_BYTES)
 #error simd/generic.h needs simd/real.h and VECTOR_BYTES
