@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The scalar functions of math.inc.h over arrays, as the kernels see them, so that tests can walk
+ * The scalar functions of math.inc.h over arrays, so that tests can walk
  * them input by input; and the copy that leaves the cache alone.
  *
  * Parameters: real.h, the vector words and math.inc.h.
