@@ -7,6 +7,8 @@ cdef extern from "gkl.h" nogil:
         GKL_MAX_IN
         GKL_MAX_OUT
         GKL_WEIGHT
+        GKL_FACTOR_P
+        GKL_FACTOR_Q
         GKL_NO_MEMORY
     ctypedef enum gkl_type:
         GKL_F16
@@ -18,6 +20,10 @@ cdef extern from "gkl.h" nogil:
         GKL_STD
         GKL_LOGVAR
         GKL_UNIT
+        GKL_COV
+        GKL_TRIL
+        GKL_PRECISION
+        GKL_LOW_RANK
     ctypedef enum gkl_output:
         GKL_VALUE
         GKL_PER_DIM
@@ -26,6 +32,7 @@ cdef extern from "gkl.h" nogil:
         GKL_JEFFREYS
         GKL_CROSS
         GKL_ENTROPY
+        GKL_FACTOR
     ctypedef struct gkl_kernel:
         const char *name
         const char *signature
@@ -36,10 +43,12 @@ cdef extern from "gkl.h" nogil:
         int nin
         int nout
         int *place
+        int *from_ "from"
     ctypedef struct gkl_array:
         char *data
         const ptrdiff_t *stride
         ptrdiff_t step
+        ptrdiff_t across
     ctypedef struct gkl_job:
         gkl_kind p
         gkl_kind q
@@ -49,6 +58,8 @@ cdef extern from "gkl.h" nogil:
         int nsum
         const ptrdiff_t *shape
         ptrdiff_t dim
+        ptrdiff_t rank_p
+        ptrdiff_t rank_q
         gkl_array *inputs "in"
         gkl_array *out
         int nthreads

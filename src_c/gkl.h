@@ -14,24 +14,41 @@
 extern "C" {
 #endif
 
-enum { GKL_MAX_DIMS = 64, GKL_MAX_IN = 5, GKL_MAX_OUT = 6, GKL_WEIGHT = 4 };
+/* The places of the operands: mean and scale of p, then of q, a weight, and further parameters. */
+enum { GKL_MAX_DIMS = 64, GKL_MAX_IN = 7, GKL_MAX_OUT = 7 };
+enum { GKL_WEIGHT = 4, GKL_FACTOR_P = 5, GKL_FACTOR_Q = 6 };
 
 /* How an operand is stored; kernels compute in F32 (the first three) or F64. */
 typedef enum { GKL_F16, GKL_BF16, GKL_F32, GKL_F64 } gkl_type;
 
 /* The parameter that carries the scale of a Gaussian; GKL_UNIT is N(0, I), without parameters. */
-typedef enum { GKL_VAR, GKL_STD, GKL_LOGVAR, GKL_UNIT } gkl_kind;
+typedef enum {
+    GKL_VAR,       /* (d) */
+    GKL_STD,       /* (d) */
+    GKL_LOGVAR,    /* (d) */
+    GKL_UNIT,
+    GKL_COV,       /* (d, d), of which the lower triangle is read */
+    GKL_TRIL,      /* (d, d), its lower Cholesky factor, likewise */
+    GKL_PRECISION, /* (d, d), its inverse, likewise */
+    GKL_LOW_RANK,  /* covariance F F^T + diag(scale): scale (d), and F as the factor (d, rank) */
+    GKL_KINDS
+} gkl_kind;
 
 /* What a kernel gives.  Operands in: mean and scale of p, then of q (not when q is GKL_UNIT), then
- * the weight for GKL_GRAD when the job has one.  GKL_ENTROPY takes the scale alone. */
+ * the weight for GKL_GRAD when the job has one, then the factors: of GKL_LOW_RANK its own, of
+ * GKL_COV and GKL_PRECISION, if given, the lower Cholesky factor, which is not computed then.
+ * GKL_ENTROPY takes the scale (and the factor) alone, GKL_FACTOR the scale.  Of a symmetric matrix
+ * the gradient is symmetric too: dKL = sum_ij G_ij dS_ij; of a Cholesky factor it is lower
+ * triangular. */
 typedef enum {
     GKL_VALUE,   /* kl */
-    GKL_PER_DIM, /* kl of each dimension, (d) */
-    GKL_GRAD,    /* kl, d_mean_p, d_scale_p, d_mean_q, d_scale_q */
+    GKL_PER_DIM, /* kl of each dimension, (d); diagonal Gaussians only */
+    GKL_GRAD,    /* kl, d_mean_p, d_scale_p, d_mean_q, d_scale_q, d_factor_p, d_factor_q */
     GKL_TERMS,   /* mahalanobis, trace, logdet; kl, mean part, covariance part */
     GKL_JEFFREYS,
     GKL_CROSS,
     GKL_ENTROPY,
+    GKL_FACTOR, /* the lower Cholesky factor of GKL_COV or GKL_PRECISION, (d, d) */
     GKL_OUTPUTS
 } gkl_output;
 
@@ -42,6 +59,7 @@ typedef struct {
     gkl_output output;
     int weighted;
     int nin, nout;
+    int from[GKL_MAX_IN];   /* places of its operands */
     int place[GKL_MAX_OUT]; /* of its outputs among those of gkl_output */
 } gkl_kernel;
 
@@ -52,6 +70,7 @@ typedef struct {
     char *data;              /* NULL: this output is not wanted, this input not given */
     const ptrdiff_t *stride; /* bytes, one a batch dimension */
     ptrdiff_t step;          /* bytes, along d; a gradient with step 0 is summed along d */
+    ptrdiff_t across;        /* bytes, along the second axis of a matrix: (i, j) is at i step + j across */
 } gkl_array;
 
 typedef struct {
@@ -61,8 +80,9 @@ typedef struct {
     int ndim;         /* batch dimensions */
     int nsum;         /* gradients with stride 0 along all of the last nsum are summed over them */
     const ptrdiff_t *shape;
-    ptrdiff_t dim; /* d */
-    gkl_array in[GKL_MAX_IN];   /* mean_p, scale_p, mean_q, scale_q, weight */
+    ptrdiff_t dim;            /* d */
+    ptrdiff_t rank_p, rank_q; /* of GKL_LOW_RANK */
+    gkl_array in[GKL_MAX_IN]; /* mean_p, scale_p, mean_q, scale_q, weight, factor_p, factor_q */
     gkl_array out[GKL_MAX_OUT]; /* as gkl_output says */
     int nthreads;               /* 0: gkl_threads() */
     int (*poll)(void);          /* called now and then on the calling thread; < 0 stops */

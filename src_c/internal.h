@@ -13,7 +13,7 @@
 #include "gkl.h"
 
 enum {
-    GKL_MAX_GRAD = 5,      /* kl and four gradients */
+    GKL_MAX_GRAD = 5,      /* kl and four gradients of diagonal Gaussians */
     GKL_BLOCK = 512,       /* numbers of a block: every operand's share stays in the L1 cache */
     GKL_PAD = 16,          /* lanes of the widest vector: terms are written in whole vectors */
     GKL_MAX_TERMS = 5,     /* what is summed over a row */
@@ -33,6 +33,19 @@ typedef struct {
 } gkl_block;
 
 typedef void gkl_elementwise(ptrdiff_t n, const gkl_block *block);
+
+/* A group: as many items as a vector has lanes, one a lane, so that every number below is a vector.
+ * What has length d is d of them; a factor (d, rank) lies row by row; a matrix is in the panels of
+ * simd/panels.inc.h.  The kernel may overwrite its operands.  A value is NaN where an operand is
+ * or a matrix is not positive definite. */
+typedef struct {
+    gkl_kind p, q;
+    gkl_output output;
+    ptrdiff_t dim, rank_p, rank_q;
+    void *in[GKL_MAX_IN];   /* as gkl_job; NULL: there is none */
+    void *out[GKL_MAX_OUT]; /* as gkl_output says; NULL: not wanted */
+    void *work;             /* the kernel's own */
+} gkl_group;
 
 /* Partial sums of one row, and their rounding errors when they are kept (F64). */
 typedef struct {
@@ -61,7 +74,7 @@ static inline double gkl_sum_of(double sum, double rest) {
 typedef struct {
     const char *name;
     int (*available)(void);
-    gkl_elementwise *diag[2][4][4][GKL_OUTPUTS]; /* [is F64][p][q][output] */
+    gkl_elementwise *diag[2][GKL_UNIT + 1][GKL_UNIT + 1][GKL_OUTPUTS]; /* [is F64][p][q][output] */
     /* totals of rows of d <= GKL_BLOCK terms that lie one after the other */
     void (*sum_rows[2])(const void *term, ptrdiff_t rows, ptrdiff_t d, double *total);
     /* n more terms of a long row; all n but the last are multiples of 2 GKL_SUM_LANES */

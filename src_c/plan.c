@@ -122,7 +122,9 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
     plan->table = gkl_current();
     plan->is_f64 = job->storage == GKL_F64;
     plan->size = plan->is_f64 ? sizeof(double) : sizeof(float);
-    plan->elementwise = plan->table->diag[plan->is_f64][job->p][job->q][job->output];
+    plan->elementwise = NULL;
+    if (job->p <= GKL_UNIT && job->q <= GKL_UNIT)
+        plan->elementwise = plan->table->diag[plan->is_f64][job->p][job->q][job->output];
     plan->partial = plan->partials = NULL;
     plan->bad = 0;
     plan->failed = 0;

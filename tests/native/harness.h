@@ -19,7 +19,7 @@ int report(void); /* the closing line; the exit code */
 #define EACH(i, n) for (int i = 0; i < (n); ++i)
 /* every pair of parameterisations, and every output that it has */
 #define EACH_PAIR(p, q) EACH(p, 3) EACH(q, 4)
-#define EACH_OUTPUT(output, q) EACH(output, (q) == GKL_UNIT ? GKL_OUTPUTS : GKL_ENTROPY)
+#define EACH_OUTPUT(output, q) EACH(output, GKL_ENTROPY + ((q) == GKL_UNIT))
 
 static const gkl_kind kinds[] = {GKL_VAR, GKL_STD, GKL_LOGVAR, GKL_UNIT};
 static const gkl_type computed[] = {GKL_F32, GKL_F64};
