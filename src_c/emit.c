@@ -59,14 +59,14 @@ static int judge(const gkl_plan *plan, const char *const *in, char *const *out) 
             gkl_write(plan->is_f64, out[0] + j * job->out[0].step, (double)NAN);
         }
     if (bad && job->output == GKL_GRAD)
-        for (int k = 1; k < GKL_MAX_GRAD; ++k)
+        for (int k = 1; k < GKL_MAX_OUT; ++k)
             for (ptrdiff_t j = 0; j < gkl_extent(plan, k, job->dim) && !plan->sum_batch[k]; ++j)
                 gkl_write(plan->is_f64, out[k] + j * job->out[k].step, (double)NAN);
     return bad;
 }
 
 static void poison(const gkl_plan *plan, double *sums, ptrdiff_t length) {
-    for (int k = 1; k < GKL_MAX_GRAD; ++k) {
+    for (int k = 1; k < GKL_MAX_OUT; ++k) {
         const ptrdiff_t width = gkl_width(plan, k, length);
         for (ptrdiff_t j = 0; j < width; ++j)
             sums[j] = (double)NAN;
@@ -88,7 +88,7 @@ int gkl_emit_totals(const gkl_plan *plan, const char *const *in, char *const *ou
     }
     if (sums) {
         double *sum = sums;
-        for (int k = 1; k < GKL_MAX_GRAD; ++k) {
+        for (int k = 1; k < GKL_MAX_OUT; ++k) {
             if (plan->sum_dim[k] && plan->sum_batch[k])
                 gkl_two_sum(&sum[0], &sum[1], total[plan->sum_dim[k] * stride]);
             sum += 2 * gkl_width(plan, k, length);

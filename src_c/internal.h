@@ -47,6 +47,8 @@ typedef struct {
     void *work;             /* the kernel's own */
 } gkl_group;
 
+typedef void gkl_group_kernel(const gkl_group *group);
+
 /* Partial sums of one row, and their rounding errors when they are kept (F64). */
 typedef struct {
     double sum[GKL_SUM_LANES], rest[GKL_SUM_LANES];
@@ -83,6 +85,15 @@ typedef struct {
     /* the terms of element j of each row, j = 0, 1, ...; then the totals of d elements */
     void (*sum_column[2])(gkl_column_sum *sum, const void *term, ptrdiff_t rows, ptrdiff_t j);
     void (*sum_columns_total[2])(gkl_column_sum *sum, ptrdiff_t rows, ptrdiff_t d, double *total);
+    /* groups: their lanes and tiles, and how many vectors a kernel works in */
+    int lanes[2], tile;
+    gkl_group_kernel *full[2], *low_rank[2];
+    ptrdiff_t (*full_work[2])(const gkl_group *group), (*low_rank_work[2])(const gkl_group *group);
+    /* to[j stride] = element j of each lane's row, of which `readable` >= n may be read; and back,
+     * times the lane's factor when there is one, where lane is not NULL */
+    void (*pack[2])(const void *const *lane, ptrdiff_t n, ptrdiff_t readable, void *to,
+                    ptrdiff_t stride);
+    void (*unpack[2])(const void *from, ptrdiff_t n, const void *factor, void *const *lane);
     /* n gradients of this type added to sums and their rests, for shared parameters */
     void (*accumulate[2])(double *sum, double *rest, const void *gradient, ptrdiff_t n);
     /* copy past the cache */

@@ -141,8 +141,12 @@ INLINE FN(ratio) FN(ratio_careful)(vec a, vec b, vec residual, const residual_of
     }
     far_k = far_k + shift;
     vec difference = a - b;
-    if (whose != OF_NONE)
-        difference = whose == OF_A ? difference + residual : difference - residual;
+    if (whose == OF_A)
+        difference = difference + residual;
+    if (whose == OF_B)
+        difference = difference - residual;
+    if (whose == OF_DIFFERENCE)
+        difference = residual;
     const vec x = vselect(close, difference, mantissa_a) / vselect(close, b, mantissa_b);
 
     const vec reduced = vselect(close, x + one, x); /* in [1/2, 2] */

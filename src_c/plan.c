@@ -3,11 +3,13 @@
  * From a job to its plan.
  */
 #include "plan.h"
+#include "groups.h"
 
 enum {
     TASK = 1 << 15,              /* elements of a task, about */
     SUM_TASK = 1 << 16,          /* the same when a task ends with sums to be put together */
-    MOST_SUMS = 64,              /* blocks whose sums are put together */
+    MOST_SUMS = 64,              /* blocks whose sums are put together, */
+    MOST_MATRIX_SUMS = 16,       /* each as large as the gradients themselves */
     STREAM_BYTES = 16 * (1 << 20) /* gradients beyond this size pass the cache by */
 };
 
@@ -65,6 +67,8 @@ static void plan_sums(gkl_plan *plan) {
     plan->nsums = plan->nterms;
     memset(plan->sum_dim, 0, sizeof plan->sum_dim);
     memset(plan->sum_batch, 0, sizeof plan->sum_batch);
+    for (int k = 0; k < GKL_MAX_OUT; ++k)
+        plan->columns[k] = job->output == GKL_GRAD && k > 0 ? gkl_columns(job, gkl_operand_of(k)) : 1;
     if (job->output == GKL_TERMS) { /* the kernel's terms: kl, m/2, ratio, -log ratio, cov part */
         add_emit(plan, 1, 0, 2);
         add_emit(plan, 2, 1, 1);
@@ -77,13 +81,13 @@ static void plan_sums(gkl_plan *plan) {
     }
     if (job->output != GKL_GRAD)
         return;
-    for (int k = 1; k < GKL_MAX_GRAD; ++k) {
+    for (int k = 1; k < GKL_MAX_OUT; ++k) {
         if (!gkl_wants(plan, k))
             continue;
         plan->sum_batch[k] = job->nsum > 0;
         for (int axis = job->ndim - job->nsum; axis < job->ndim; ++axis)
             plan->sum_batch[k] &= job->out[k].stride[axis] == 0;
-        if (job->out[k].step == 0 && job->dim > 1) {
+        if (job->out[k].step == 0 && job->dim > 1 && plan->columns[k] == 1) {
             plan->sum_dim[k] = plan->nsums++;
             if (!plan->sum_batch[k])
                 add_emit(plan, plan->sum_dim[k], k, 1);
@@ -123,30 +127,37 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
     plan->is_f64 = job->storage == GKL_F64;
     plan->size = plan->is_f64 ? sizeof(double) : sizeof(float);
     plan->elementwise = NULL;
+    plan->group = NULL;
+    plan->work = gkl_max(job->dim, 1);
     if (job->p <= GKL_UNIT && job->q <= GKL_UNIT)
         plan->elementwise = plan->table->diag[plan->is_f64][job->p][job->q][job->output];
+    else
+        gkl_plan_groups(plan);
     plan->partial = plan->partials = NULL;
     plan->bad = 0;
     plan->failed = 0;
     plan_axes(plan);
     plan_sums(plan);
-    plan->column = prefer_columns(plan);
-    plan->stream = prefer_stream(plan);
+    plan->column = !plan->group && prefer_columns(plan);
+    plan->stream = !plan->group && prefer_stream(plan);
 
-    const ptrdiff_t dim = gkl_max(job->dim, 1), length = gkl_min(dim, GKL_SEGMENT);
-    plan->segments = gkl_ceil(dim, GKL_SEGMENT);
+    const ptrdiff_t dim = gkl_max(job->dim, 1), length = plan->group ? dim : gkl_min(dim, GKL_SEGMENT);
+    const ptrdiff_t size = plan->group ? plan->work : length;
+    const ptrdiff_t most_sums = plan->group ? MOST_MATRIX_SUMS : MOST_SUMS;
+    plan->segments = plan->group ? 1 : gkl_ceil(dim, GKL_SEGMENT);
     plan->kept_per_task = 1;
     plan->chunk = 0;
     if (job->nsum) {
-        plan->rows_per_task = gkl_max(gkl_max(SUM_TASK / length, GKL_SUM_LANES * 4),
-                                      gkl_ceil(plan->rows, MOST_SUMS));
+        plan->rows_per_task = gkl_max(gkl_max(SUM_TASK / size, GKL_SUM_LANES * 4),
+                                      gkl_ceil(plan->rows, most_sums));
         if (plan->rows <= plan->rows_per_task)
-            plan->kept_per_task = gkl_max(SUM_TASK / length / gkl_max(plan->rows, 1), 1);
-        for (int k = 1; k < GKL_MAX_GRAD; ++k)
+            plan->kept_per_task = gkl_max(SUM_TASK / size / gkl_max(plan->rows, 1), 1);
+        for (int k = 1; k < GKL_MAX_OUT; ++k)
             plan->chunk += 2 * gkl_width(plan, k, length);
     } else {
-        const ptrdiff_t unit = plan->column ? GKL_COLUMN_ROWS : 1;
-        plan->rows_per_task = gkl_max(TASK / length / unit, 1) * unit;
+        const ptrdiff_t lanes = plan->table->lanes[plan->is_f64];
+        const ptrdiff_t unit = plan->column ? GKL_COLUMN_ROWS : plan->group ? lanes : 1;
+        plan->rows_per_task = gkl_max(TASK / size / unit, 1) * unit;
     }
     plan->blocks = gkl_ceil(plan->rows, plan->rows_per_task);
     plan->tasks = gkl_ceil(plan->kept, plan->kept_per_task) * plan->blocks * plan->segments;

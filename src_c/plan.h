@@ -26,15 +26,18 @@ typedef struct {
 typedef struct {
     const gkl_job *job;
     const gkl_table *table;
-    gkl_elementwise *elementwise;
+    gkl_elementwise *elementwise; /* of diagonal Gaussians, or */
+    gkl_group_kernel *group;      /* of the others, items side by side */
+    ptrdiff_t work;               /* about how much an item is */
     int is_f64;     /* what is computed in, and the type of the outputs */
     ptrdiff_t size; /* its bytes */
     int nterms;     /* what the kernel writes */
     int nsums;      /* and the gradients that are summed along d, as further terms */
     int emits;
     gkl_emit emit[GKL_MAX_SUMS];
-    int sum_dim[GKL_MAX_GRAD];   /* is summed along d: the term of this gradient, or 0 */
-    int sum_batch[GKL_MAX_GRAD]; /* is summed over the rows */
+    int sum_dim[GKL_MAX_OUT];   /* is summed along d: the term of this gradient, or 0 */
+    int sum_batch[GKL_MAX_OUT]; /* is summed over the rows */
+    ptrdiff_t columns[GKL_MAX_OUT]; /* numbers of this gradient for each of d */
     int column, stream;
 
     /* batch axes, merged where all strides allow it; the first nkept are not summed over */
@@ -66,7 +69,14 @@ static inline ptrdiff_t gkl_ceil(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) 
 
 /* elements of gradient `out` along `length` of d */
 static inline ptrdiff_t gkl_extent(const gkl_plan *plan, int out, ptrdiff_t length) {
-    return !gkl_wants(plan, out) ? 0 : plan->sum_dim[out] ? 1 : length;
+    return !gkl_wants(plan, out) ? 0 : plan->sum_dim[out] ? 1 : length * plan->columns[out];
+}
+
+/* where element j of these is, in bytes from the gradient's first */
+static inline ptrdiff_t gkl_place(const gkl_plan *plan, int out, ptrdiff_t j) {
+    const gkl_array *x = &plan->job->out[out];
+    return plan->sum_dim[out] ? 0
+                              : j / plan->columns[out] * x->step + j % plan->columns[out] * x->across;
 }
 
 /* The sums of a task, for a segment of this length, are those of one gradient after another: this

@@ -11,8 +11,9 @@
 
 #include "blocks.h"
 #include "emit.h"
+#include "groups.h"
 
-enum { POLL_ELEMENTS = 1 << 25 }; /* elements between two looks at `poll` */
+enum { POLL_WORK = 1 << 25, POLL_TASKS = 32 }; /* between two looks at `poll` */
 
 /* Every task runs with the default floating-point state, whatever its thread has: flushed
  * denormals or another rounding would show in the results, unmasked traps would kill the process.
@@ -50,13 +51,12 @@ static void write_sums(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t first, pt
                        const double *sum) {
     char *out[GKL_MAX_OUT];
     gkl_out_at(plan, kept, 0, out);
-    for (int k = 1; k < GKL_MAX_GRAD; ++k) {
-        const ptrdiff_t width = gkl_width(plan, k, length), step = plan->job->out[k].step;
+    for (int k = 1; k < GKL_MAX_OUT; ++k) {
+        const ptrdiff_t width = gkl_width(plan, k, length);
         const int later = plan->partial && plan->sum_dim[k]; /* write_joined has them */
-        for (ptrdiff_t j = 0; j < width && !later; ++j) {
-            gkl_write(plan->is_f64, out[k] + (plan->sum_dim[k] ? 0 : first + j) * step,
+        for (ptrdiff_t j = 0; j < width && !later; ++j)
+            gkl_write(plan->is_f64, out[k] + gkl_place(plan, k, first + j),
                       gkl_sum_of(sum[j], sum[width + j]));
-        }
         sum += 2 * width;
     }
 }
@@ -87,7 +87,11 @@ static void task(void *context, ptrdiff_t index) {
                    + ((k * plan->blocks + block) * plan->segments + segment) * plan->chunk;
         if (sums)
             memset(sums, 0, (size_t)plan->chunk * sizeof *sums);
-        bad += gkl_do_rows(plan, k, row, rows, first, length, sums);
+        const ptrdiff_t found = plan->group ? gkl_do_groups(plan, k, row, rows, sums)
+                                            : gkl_do_rows(plan, k, row, rows, first, length, sums);
+        if (found < 0)
+            __atomic_store_n(&plan->failed, 1, __ATOMIC_RELAXED);
+        bad += found;
         if (own)
             write_sums(plan, k, first, length, own);
     }
@@ -116,7 +120,7 @@ static void join_blocks(gkl_plan *plan) {
                     continue;
                 }
                 double *s = sum;
-                for (int out = 1; out < GKL_MAX_GRAD; ++out) {
+                for (int out = 1; out < GKL_MAX_OUT; ++out) {
                     const ptrdiff_t width = gkl_width(plan, out, length);
                     for (ptrdiff_t j = 0; j < width; ++j) {
                         s[width + j] += x[width + j];
@@ -134,7 +138,7 @@ static void join_blocks(gkl_plan *plan) {
 static void write_joined(const gkl_plan *plan, ptrdiff_t kept, const double *sums, int bad) {
     char *out[GKL_MAX_OUT];
     gkl_out_at(plan, kept, 0, out);
-    for (int k = 1; k < GKL_MAX_GRAD; ++k) {
+    for (int k = 1; k < GKL_MAX_OUT; ++k) {
         if (!plan->sum_batch[k])
             continue;
         if (plan->sum_dim[k]) {
@@ -150,7 +154,7 @@ static void write_joined(const gkl_plan *plan, ptrdiff_t kept, const double *sum
 /* the totals of rows that were summed in several segments */
 static void join_segments(gkl_plan *plan) {
     for (ptrdiff_t k = 0; k < plan->kept; ++k) {
-        double sums[2 * GKL_MAX_GRAD] = {0};
+        double sums[2 * GKL_MAX_OUT] = {0};
         int bad = 0;
         for (ptrdiff_t row = 0; row < plan->rows; ++row) {
             const double *x = plan->partial
@@ -172,9 +176,8 @@ static void join_segments(gkl_plan *plan) {
 
 /* tasks in portions, so that an interrupt is seen in time */
 static int do_tasks(gkl_plan *plan, int nthreads) {
-    const ptrdiff_t size = gkl_max(plan->rows_per_task * plan->kept_per_task, 1)
-                           * gkl_max(gkl_min(plan->job->dim, GKL_SEGMENT), 1);
-    const ptrdiff_t portion = gkl_max(POLL_ELEMENTS / size, 1);
+    const ptrdiff_t items = gkl_max(plan->rows_per_task * plan->kept_per_task, 1);
+    const ptrdiff_t portion = gkl_max(POLL_WORK / items / plan->work * plan->segments, POLL_TASKS);
     for (plan->first_task = 0; plan->first_task < plan->tasks; plan->first_task += portion) {
         gkl_parallel(gkl_min(portion, plan->tasks - plan->first_task), nthreads, task, plan);
         if (plan->failed)
@@ -188,7 +191,7 @@ static int do_tasks(gkl_plan *plan, int nthreads) {
 
 static int run(gkl_plan *plan) {
     const ptrdiff_t cells = plan->kept * plan->rows;
-    const int large = cells > GKL_GRAIN / gkl_max(plan->job->dim, 1);
+    const int large = cells > GKL_GRAIN / plan->work;
     const int nthreads = plan->job->nthreads > 0 ? plan->job->nthreads : gkl_threads();
     if (plan->segments > 1) {
         plan->partial = malloc((size_t)(cells * plan->segments * plan->nsums + 1) * sizeof(double));
@@ -213,7 +216,7 @@ int gkl_run(const gkl_job *job) {
     gkl_plan plan;
     const gkl_fp_state state = gkl_fp_default();
     gkl_make_plan(&plan, job);
-    const int status = plan.elementwise ? run(&plan) : GKL_NO_KERNEL;
+    const int status = plan.elementwise || plan.group ? run(&plan) : GKL_NO_KERNEL;
     free(plan.partial);
     free(plan.partials);
     bad_items = plan.bad;

@@ -16,12 +16,18 @@
 #include "internal.h"
 #include "simd/words.h"
 
+#define TILE 4 /* of matrices: TILE x TILE sums and their operands fit the registers */
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 typedef double wide __attribute__((vector_size(VECTOR_BYTES))); /* partial sums */
 
-/* a or b of a ratio may be the rounding of a number that is known with its residual */
-typedef enum { OF_NONE, OF_A, OF_B } residual_of;
+/* a or b of a ratio may be the rounding of a number that is known with its residual, or a - b may
+ * be known better than its rounding: it is given in the residual's place */
+typedef enum { OF_NONE, OF_A, OF_B, OF_DIFFERENCE } residual_of;
+
+/* what is done with a triangular factor and a vector */
+typedef enum { SOLVE, TIMES, SOLVE_TRANSPOSED, TIMES_TRANSPOSED } factor_use;
 
 #define BITS 32
 #include "simd/real.h"
@@ -31,6 +37,9 @@ typedef enum { OF_NONE, OF_A, OF_B } residual_of;
 #include "kernels/diag.inc.h"
 #include "kernels/scalar.inc.h"
 #include "kernels/sums.inc.h"
+#include "kernels/lanes.inc.h"
+#include "kernels/panels.inc.h"
+#include "kernels/full.inc.h"
 #undef BITS
 
 #define BITS 64
@@ -41,6 +50,9 @@ typedef enum { OF_NONE, OF_A, OF_B } residual_of;
 #include "kernels/diag.inc.h"
 #include "kernels/scalar.inc.h"
 #include "kernels/sums.inc.h"
+#include "kernels/lanes.inc.h"
+#include "kernels/panels.inc.h"
+#include "kernels/full.inc.h"
 
 static int available(void) { return ISA_AVAILABLE; }
 
@@ -79,6 +91,12 @@ const gkl_table GKL_PASTE(gkl_, ISA) = {
     .sum_total = {sum_total_f32, sum_total_f64},
     .sum_column = {sum_column_f32, sum_column_f64},
     .sum_columns_total = {sum_columns_total_f32, sum_columns_total_f64},
+    .lanes = {VECTOR_BYTES / sizeof(float), VECTOR_BYTES / sizeof(double)},
+    .tile = TILE,
+    .full = {full_group4_f32, full_group4_f64},
+    .full_work = {full_work4_f32, full_work4_f64},
+    .pack = {pack_f32, pack_f64},
+    .unpack = {unpack_f32, unpack_f64},
     .accumulate = {accumulate_f32, accumulate_f64},
     .stream = {stream_f32, stream_f64},
     .scalar = {SCALAR_FUNCTIONS(_f32), SCALAR_FUNCTIONS(_f64)},

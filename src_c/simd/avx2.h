@@ -24,6 +24,9 @@ INLINE vec FN(wmin)(vec a, vec b) { return MM(min)(a, b); }
 INLINE vec FN(wmax)(vec a, vec b) { return MM(max)(a, b); }
 #define HAVE_vmin
 
+INLINE vec FN(wsqrt)(vec a) { return MM(sqrt)(a); }
+#define HAVE_vsqrt
+
 INLINE vec FN(wround)(vec a) { return MM(round)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 INLINE vec FN(wfloor)(vec a) { return MM(round)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 #define HAVE_vround

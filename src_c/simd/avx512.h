@@ -20,6 +20,7 @@ INLINE mask FN(wless)(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LT_OQ); }
 INLINE mask FN(wless_equal)(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LE_OQ); }
 INLINE mask FN(wboth)(mask a, mask b) { return a & b; }
 INLINE int FN(wall)(mask m) { return m == (mask)-1; }
+INLINE int FN(wany)(mask m) { return m != 0; }
 INLINE mask FN(wpositive)(vec a) { /* not of the classes NaN, 0, -0, inf, -inf, negative */
     return (mask)~MM_MASK(fpclass)(a, 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80);
 }
@@ -37,6 +38,9 @@ INLINE void FN(wstream)(REAL *p, vec a) { MM(stream)(p, a); }
 INLINE vec FN(wmin)(vec a, vec b) { return MM(min)(a, b); }
 INLINE vec FN(wmax)(vec a, vec b) { return MM(max)(a, b); }
 #define HAVE_vmin
+
+INLINE vec FN(wsqrt)(vec a) { return MM(sqrt)(a); }
+#define HAVE_vsqrt
 
 INLINE vec FN(wround)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 INLINE vec FN(wfloor)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }

@@ -45,6 +45,13 @@ INLINE int FN(wall)(mask m) {
     return all != 0;
 }
 
+INLINE int FN(wany)(mask m) {
+    INT any = 0;
+    for (int i = 0; i < LANES; ++i)
+        any |= m[i];
+    return any != 0;
+}
+
 INLINE mask FN(wpositive)(vec a) {
     const vec infinity = vset((REAL)INFINITY);
     return ((FN(bits))a > 0) & ((FN(bits))a < (FN(bits))infinity);
@@ -68,6 +75,15 @@ INLINE vec FN(wfma)(vec a, vec b, vec c) { return a * b + c; }
 INLINE vec FN(wmin)(vec a, vec b) { return vselect(vless(a, b), a, b); }
 
 INLINE vec FN(wmax)(vec a, vec b) { return vselect(vless(b, a), a, b); }
+#endif
+
+#ifndef HAVE_vsqrt
+INLINE vec FN(wsqrt)(vec a) {
+    vec b;
+    for (int i = 0; i < LANES; ++i)
+        b[i] = BITS == 32 ? (REAL)sqrtf((float)a[i]) : (REAL)sqrt((double)a[i]);
+    return b;
+}
 #endif
 
 INLINE vec FN(wabs)(vec a) { return (vec)((FN(bits))a & ~(FN(bits))vset(-(REAL)0)); }
@@ -132,4 +148,27 @@ INLINE void FN(wwiden)(vec a, wide *low, wide *high) {
         (*high)[i] = (double)a[i + LANES / 2];
     }
 }
+#endif
+
+#undef ZIP_LOW
+#undef ZIP_HIGH
+#if VECTOR_BYTES * 8 / BITS == 2
+#define ZIP_LOW 0, 2
+#define ZIP_HIGH 1, 3
+#elif VECTOR_BYTES * 8 / BITS == 4
+#define ZIP_LOW 0, 4, 1, 5
+#define ZIP_HIGH 2, 6, 3, 7
+#elif VECTOR_BYTES * 8 / BITS == 8
+#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+#if defined(__clang__)
+INLINE vec FN(wzip_low)(vec a, vec b) { return __builtin_shufflevector(a, b, ZIP_LOW); }
+INLINE vec FN(wzip_high)(vec a, vec b) { return __builtin_shufflevector(a, b, ZIP_HIGH); }
+#else
+INLINE vec FN(wzip_low)(vec a, vec b) { return __builtin_shuffle(a, b, (FN(bits)){ZIP_LOW}); }
+INLINE vec FN(wzip_high)(vec a, vec b) { return __builtin_shuffle(a, b, (FN(bits)){ZIP_HIGH}); }
 #endif

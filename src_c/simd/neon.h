@@ -10,6 +10,9 @@ typedef REAL vec __attribute__((vector_size(VECTOR_BYTES)));
 INLINE vec FN(wfma)(vec a, vec b, vec c) { return MM(vfmaq)(c, a, b); }
 #define HAVE_vfma
 
+INLINE vec FN(wsqrt)(vec a) { return MM(vsqrtq)(a); }
+#define HAVE_vsqrt
+
 INLINE vec FN(wround)(vec a) { return MM(vrndnq)(a); }
 INLINE vec FN(wfloor)(vec a) { return MM(vrndmq)(a); }
 #define HAVE_vround

@@ -14,6 +14,13 @@
 /* every vector function must melt into its caller: it is compiled for the caller's ISA */
 #define INLINE static inline __attribute__((always_inline, unused))
 
+/* before a loop of constant length */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
 #define vec FN(vec)   /* LANES numbers */
 #define mask FN(mask) /* LANES truth values */
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
@@ -31,10 +38,14 @@
 #define vmin(a, b) FN(wmin)(a, b)                       /* b where either is NaN */
 #define vmax(a, b) FN(wmax)(a, b)
 #define vabs(a) FN(wabs)(a)
+#define vsqrt(a) FN(wsqrt)(a)
 #define vround(a) FN(wround)(a)                         /* nearest integer, ties to even */
 #define vfloor(a) FN(wfloor)(a)
 #define vpositive(a) FN(wpositive)(a)                   /* mask of 0 < a < inf */
 #define vall(m) FN(wall)(m)                             /* is every lane true? */
+#define vany(m) FN(wany)(m)                             /* is any? */
+#define vzip_low(a, b) FN(wzip_low)(a, b)               /* a0 b0 a1 b1 ... of their lower halves */
+#define vzip_high(a, b) FN(wzip_high)(a, b)             /* and of their upper ones */
 #define vpower(k) FN(wpower)(k)                         /* 2^k of the normal range, 0 below, inf above */
 #define vexponent(x, c) FN(wexponent)(x, c)             /* k, 2^k <= x < 2 2^k, normal; c = 2^-k */
 #define vscale(x, k) FN(wscale)(x, k)                   /* x 2^k */

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Lower triangular matrices of which every element is a vector: one matrix a lane.
+ *
+ * They lie in tiles of TILE x TILE, tile (I, J), J <= I, after I (I + 1)/2 + J others, each column by
+ * column.  So the rows of a panel I lie together, as [column][row in the panel], which is how both
+ * operands of an update are read, and the TILE x TILE sums of an update stay in registers.  The
+ * size is filled up to whole tiles with the identity: it adds exactly nothing.
+ *
+ * Every element takes the same operations in the same order for any TILE.
+ *
+ * Parameters: real.h, the vector words, TILE.
+ */
+#ifndef TILE
+#error kernels/panels.inc.h needs TILE
+#endif
+
+#undef TN
+#define TN(name) FN(GKL_PASTE(name, TILE))
+
+/* element (i, j), j <= i, or in the upper part of a tile on the diagonal */
+INLINE vec *TN(at)(const vec *m, ptrdiff_t i, ptrdiff_t j) {
+    const ptrdiff_t row = i / TILE, column = j / TILE;
+    return (vec *)m + ((row * (row + 1) / 2 + column) * TILE + j % TILE) * TILE + i % TILE;
+}
+
+INLINE vec *TN(tile)(const vec *m, ptrdiff_t row, ptrdiff_t column) {
+    return (vec *)m + (row * (row + 1) / 2 + column) * TILE * TILE;
+}
+
+INLINE void TN(copy)(vec *to, const vec *from) {
+    UNROLL for (int i = 0; i < TILE * TILE; ++i)
+        to[i] = from[i];
+}
+
+/* to the tile (i, j) of a triangular matrix */
+INLINE void TN(copy_lower)(vec *to, vec *from, const int diagonal) {
+    if (diagonal)
+        UNROLL for (int c = 0; c < TILE; ++c)
+            UNROLL for (int r = 0; r < c; ++r)
+                from[c * TILE + r] = vset(0);
+    TN(copy)(to, from);
+}
+
+/* sum(r, c) -+= sum over k of a(r, k) b(k, c): tiles as they lie, or transposed */
+INLINE void TN(multiply)(vec *sum, const vec *a, const int a_transposed, const vec *b,
+                         const int b_transposed, const int subtract) {
+    UNROLL for (int k = 0; k < TILE; ++k) {
+        vec x[TILE];
+        UNROLL for (int r = 0; r < TILE; ++r) {
+            x[r] = a_transposed ? a[r * TILE + k] : a[k * TILE + r];
+            x[r] = subtract ? -x[r] : x[r];
+        }
+        UNROLL for (int c = 0; c < TILE; ++c) {
+            const vec y = b_transposed ? b[k * TILE + c] : b[c * TILE + k];
+            UNROLL for (int r = 0; r < TILE; ++r)
+                sum[c * TILE + r] = vfma(x[r], y, sum[c * TILE + r]);
+        }
+    }
+}
+
+/* sum(r, c) -+= sum over k of a(r, k) b(k, c) + u(r, k) v(k, c), both of each k together */
+INLINE void TN(multiply_two)(vec *sum, const vec *a, const vec *b, const vec *u, const vec *v,
+                             const int left_transposed, const int right_transposed) {
+    UNROLL for (int k = 0; k < TILE; ++k)
+        UNROLL for (int c = 0; c < TILE; ++c) {
+            const int right = right_transposed ? k * TILE + c : c * TILE + k;
+            UNROLL for (int r = 0; r < TILE; ++r) {
+                const int left = left_transposed ? r * TILE + k : k * TILE + r;
+                sum[c * TILE + r] = vfma(a[left], b[right], sum[c * TILE + r]);
+                sum[c * TILE + r] = vfma(u[left], v[right], sum[c * TILE + r]);
+            }
+        }
+}
+
+/* A = L L^T in place; the squares of L's diagonal (its pivots) and the diagonal's inverses.  What
+ * is not positive definite has a pivot that is not positive, and NaN after it. */
+static void TN(cholesky)(vec *m, ptrdiff_t tiles, vec *pivot, vec *inverse) {
+    for (ptrdiff_t i = 0; i < tiles; ++i)
+        for (ptrdiff_t j = 0; j <= i; ++j) {
+            vec x[TILE * TILE];
+            TN(copy)(x, TN(tile)(m, i, j));
+            for (ptrdiff_t k = 0; k < j; ++k)
+                TN(multiply)(x, TN(tile)(m, i, k), 0, TN(tile)(m, j, k), 1, 1);
+            const vec *l = j < i ? TN(tile)(m, j, j) : x;
+            UNROLL for (int c = 0; c < TILE; ++c) {
+                if (i == j) {
+                    pivot[i * TILE + c] = x[c * TILE + c];
+                    x[c * TILE + c] = vsqrt(x[c * TILE + c]);
+                    inverse[i * TILE + c] = vset(1) / x[c * TILE + c];
+                }
+                const vec scale = inverse[j * TILE + c];
+                UNROLL for (int r = 0; r < TILE; ++r)
+                    if (j < i || r > c)
+                        x[c * TILE + r] = x[c * TILE + r] * scale;
+                UNROLL for (int n = c + 1; n < TILE; ++n)
+                    UNROLL for (int r = 0; r < TILE; ++r)
+                        if (j < i || r >= n)
+                            x[n * TILE + r] = vfma(-x[c * TILE + r], l[c * TILE + n], x[n * TILE + r]);
+            }
+            TN(copy_lower)(TN(tile)(m, i, j), x, i == j);
+        }
+}
+
+/* X = L^-1 X in place, X lower triangular */
+static void TN(solve)(const vec *l, const vec *inverse, ptrdiff_t tiles, vec *m) {
+    for (ptrdiff_t j = 0; j < tiles; ++j)
+        for (ptrdiff_t i = j; i < tiles; ++i) {
+            vec x[TILE * TILE];
+            TN(copy)(x, TN(tile)(m, i, j));
+            for (ptrdiff_t k = j; k < i; ++k)
+                TN(multiply)(x, TN(tile)(l, i, k), 0, TN(tile)(m, k, j), 0, 1);
+            const vec *own = TN(tile)(l, i, i);
+            UNROLL for (int r = 0; r < TILE; ++r) {
+                UNROLL for (int c = 0; c < TILE; ++c)
+                    x[c * TILE + r] = x[c * TILE + r] * inverse[i * TILE + r];
+                UNROLL for (int n = r + 1; n < TILE; ++n)
+                    UNROLL for (int c = 0; c < TILE; ++c)
+                        x[c * TILE + n] = vfma(-own[r * TILE + n], x[c * TILE + r], x[c * TILE + n]);
+            }
+            TN(copy)(TN(tile)(m, i, j), x);
+        }
+}
+
+/* The factors' difference Delta = La - Lb from E = A - B and Lb, in place, without ever subtracting
+ * two factors:
+ *
+ *     t_ij = e_ij - sum_{k<j} [Delta_ik (lb_jk + Delta_jk) + lb_ik Delta_jk]
+ *     d_j = t_jj (the difference of the pivots),  la_jj = sqrt(pivot_j + d_j)
+ *     Delta_jj = d_j/(la_jj + lb_jj),  Delta_ij = (t_ij - lb_ij Delta_jj)/la_jj
+ *
+ * Good where every d_j/pivot_j is between -1/2 and 1, and `near` is left in no other lanes; there
+ * La must be Lb + Delta, an independently computed factor makes the recursion explode. */
+static void TN(difference)(const vec *lb, const vec *pivot, ptrdiff_t tiles, vec *m, vec *excess,
+                           vec *root, mask *near) {
+    for (ptrdiff_t i = 0; i < tiles; ++i)
+        for (ptrdiff_t j = 0; j <= i; ++j) {
+            vec x[TILE * TILE];
+            const vec *li = TN(tile)(lb, i, j), *lj = TN(tile)(lb, j, j);
+            TN(copy)(x, TN(tile)(m, i, j));
+            for (ptrdiff_t k = 0; k < j; ++k) {
+                const vec *a = TN(tile)(m, i, k), *b = TN(tile)(m, j, k);
+                const vec *u = TN(tile)(lb, i, k), *v = TN(tile)(lb, j, k);
+                UNROLL for (int n = 0; n < TILE; ++n)
+                    UNROLL for (int c = 0; c < TILE; ++c) {
+                        const vec la = b[n * TILE + c] + v[n * TILE + c];
+                        UNROLL for (int r = 0; r < TILE; ++r) {
+                            vec *t = &x[c * TILE + r];
+                            *t = vfma(-a[n * TILE + r], la, *t);
+                            *t = vfma(-u[n * TILE + r], b[n * TILE + c], *t);
+                        }
+                    }
+            }
+            const vec *d = j < i ? TN(tile)(m, j, j) : x;
+            UNROLL for (int c = 0; c < TILE; ++c) {
+                const ptrdiff_t n = j * TILE + c;
+                const vec l = lj[c * TILE + c];
+                if (i == j) {
+                    const vec t = x[c * TILE + c], half = vset((REAL)-0.5) * pivot[n];
+                    *near = vboth(*near, vboth(vless(half, t), vless(t, pivot[n])));
+                    excess[n] = t;
+                    root[n] = vsqrt(pivot[n] + t);
+                    x[c * TILE + c] = t / (root[n] + l);
+                }
+                const vec delta = d[c * TILE + c], inverse = vset(1) / root[n];
+                UNROLL for (int r = 0; r < TILE; ++r)
+                    if (j < i || r > c)
+                        x[c * TILE + r] = vfma(-li[c * TILE + r], delta, x[c * TILE + r]) * inverse;
+                UNROLL for (int o = c + 1; o < TILE; ++o) {
+                    const vec la = d[c * TILE + o] + lj[c * TILE + o];
+                    UNROLL for (int r = 0; r < TILE; ++r)
+                        if (j < i || r >= o) {
+                            vec *t = &x[o * TILE + r];
+                            *t = vfma(-x[c * TILE + r], la, *t);
+                            *t = vfma(-li[c * TILE + r], d[c * TILE + o], *t);
+                        }
+                }
+            }
+            TN(copy_lower)(TN(tile)(m, i, j), x, i == j);
+        }
+}
+
+/* V = L^-1 */
+static void TN(invert)(const vec *l, const vec *inverse, ptrdiff_t tiles, vec *v) {
+    memset(v, 0, (size_t)(tiles * (tiles + 1) / 2 * TILE * TILE) * sizeof(vec));
+    for (ptrdiff_t i = 0; i < tiles * TILE; ++i)
+        *TN(at)(v, i, i) = vset(1);
+    TN(solve)(l, inverse, tiles, v);
+}
+
+/* K = X + X^T + X^T X, or X + X^T + X X^T, its lower triangle */
+static void TN(square)(const vec *x, ptrdiff_t tiles, const int transposed_first, vec *k) {
+    for (ptrdiff_t i = 0; i < tiles; ++i)
+        for (ptrdiff_t j = 0; j <= i; ++j) {
+            vec s[TILE * TILE];
+            TN(copy)(s, TN(tile)(x, i, j));
+            if (i == j) /* X is 0 above its diagonal */
+                UNROLL for (int c = 0; c < TILE; ++c)
+                    s[c * TILE + c] = s[c * TILE + c] + s[c * TILE + c];
+            for (ptrdiff_t n = transposed_first ? i : 0; n < (transposed_first ? tiles : j + 1); ++n) {
+                if (transposed_first)
+                    TN(multiply)(s, TN(tile)(x, n, i), 1, TN(tile)(x, n, j), 0, 0);
+                else
+                    TN(multiply)(s, TN(tile)(x, i, n), 0, TN(tile)(x, j, n), 1, 0);
+            }
+            TN(copy)(TN(tile)(k, i, j), s);
+        }
+}
+
+/* K = Y + Y^T: from its lower triangle to Y, in place */
+INLINE void TN(halve)(vec *k, ptrdiff_t tiles) {
+    for (ptrdiff_t i = 0; i < tiles; ++i)
+        for (int c = 0; c < TILE; ++c)
+            for (int r = 0; r <= c; ++r) {
+                vec *x = TN(tile)(k, i, i) + c * TILE + r;
+                *x = r == c ? vset((REAL)0.5) * *x : vset(0);
+            }
+}
+
+/* C = A B, all lower triangular */
+static void TN(product)(const vec *a, const vec *b, ptrdiff_t tiles, vec *product) {
+    for (ptrdiff_t i = 0; i < tiles; ++i)
+        for (ptrdiff_t j = 0; j <= i; ++j) {
+            vec s[TILE * TILE] = {{0}};
+            for (ptrdiff_t k = j; k <= i; ++k)
+                TN(multiply)(s, TN(tile)(a, i, k), 0, TN(tile)(b, k, j), 0, 0);
+            TN(copy)(TN(tile)(product, i, j), s);
+        }
+}
+
+/* the lower triangle of V^T (Y + Y^T) V with B = Y V, or of L (Y + Y^T) L^T with B = L Y */
+static void TN(congruence)(const vec *v, const vec *b, ptrdiff_t tiles, const int transposed_first,
+                           vec *g) {
+    for (ptrdiff_t i = 0; i < tiles; ++i)
+        for (ptrdiff_t j = 0; j <= i; ++j) {
+            vec s[TILE * TILE] = {{0}};
+            for (ptrdiff_t k = transposed_first ? i : 0; k < (transposed_first ? tiles : j + 1); ++k) {
+                if (transposed_first)
+                    TN(multiply_two)(s, TN(tile)(v, k, i), TN(tile)(b, k, j), TN(tile)(b, k, i),
+                                     TN(tile)(v, k, j), 1, 0);
+                else
+                    TN(multiply_two)(s, TN(tile)(b, i, k), TN(tile)(v, j, k), TN(tile)(v, i, k),
+                                     TN(tile)(b, j, k), 0, 1);
+            }
+            TN(copy)(TN(tile)(g, i, j), s);
+        }
+}
+
+/* tril(V^T K), K symmetric of which the lower triangle is given */
+static void TN(triangle)(const vec *v, const vec *k, ptrdiff_t tiles, vec *g) {
+    for (ptrdiff_t i = 0; i < tiles; ++i)
+        for (ptrdiff_t j = 0; j <= i; ++j) {
+            vec s[TILE * TILE] = {{0}};
+            for (ptrdiff_t n = i; n < tiles; ++n)
+                TN(multiply)(s, TN(tile)(v, n, i), 1, TN(tile)(k, n, j), 0, 0);
+            TN(copy)(TN(tile)(g, i, j), s);
+        }
+}
