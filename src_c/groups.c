@@ -9,18 +9,23 @@
 
 #include "emit.h"
 
-enum { MOST_LANES = GKL_PAD, ALIGNMENT = 64 };
+enum { MOST_LANES = GKL_PAD, ALIGNMENT = 64, FLAT = 16 /* d of matrices that are packed whole */ };
 
 /* One task's group and what it is made of. */
 typedef struct {
     const gkl_plan *plan;
     gkl_group group;
-    ptrdiff_t lanes, count;             /* of which hold items of their own */
+    ptrdiff_t lanes, count; /* of which hold items of their own */
+    int inputs[GKL_MAX_IN], ninputs, outputs[GKL_MAX_OUT], noutputs; /* those that there are */
     const char *in[GKL_MAX_IN][MOST_LANES];
     char *out[GKL_MAX_OUT][MOST_LANES];
-    char *flat;                         /* vectors: a small matrix, or a row, whole */
-    char *rows;                         /* a row of each lane as contiguous numbers */
+    const char *first_in[GKL_MAX_IN]; /* of the run along the innermost axis, */
+    char *first_out[GKL_MAX_OUT];
+    ptrdiff_t run, run_end;           /* from this row to that */
+    char *flat;                       /* vectors: a row of a gradient */
+    char *rows;                       /* a row of each lane as contiguous numbers */
     ptrdiff_t row_length;
+    int place[FLAT * FLAT]; /* where in panels the elements of a small matrix go */
 } gkl_batch;
 
 static int is_matrix(const gkl_job *job, int operand) {
@@ -45,30 +50,33 @@ void gkl_plan_groups(gkl_plan *plan) {
     const double rank = (double)(job->rank_p + job->rank_q);
     if (job->output == GKL_PER_DIM || (job->output == GKL_FACTOR && !full))
         return;
-    plan->group = full ? plan->table->full[plan->is_f64] : plan->table->low_rank[plan->is_f64];
+    plan->is_full = full;
+    plan->tile = plan->table->tile;
+    plan->group = (full ? plan->table->full : plan->table->low_rank)[plan->is_f64];
     const double work = full ? d * d * (d + 4) : d * (rank + 2) * (rank + 2);
     plan->work = work < 0x1p40 ? (ptrdiff_t)work : (ptrdiff_t)1 << 40;
 }
 
 /* vectors that an operand or its gradient takes when packed */
 static ptrdiff_t packed_size(const gkl_plan *plan, int operand) {
-    const ptrdiff_t d = plan->job->dim, tile = plan->table->tile, tiles = gkl_ceil(d, tile);
+    const ptrdiff_t d = plan->job->dim, tile = plan->tile, tiles = gkl_ceil(d, tile);
     if (operand == GKL_WEIGHT)
         return 1;
-    return is_matrix(plan->job, operand) ? tiles * (tiles + 1) / 2 * tile * tile
+    return is_matrix(plan->job, operand) ? tiles * (tiles + 1) / 2 * tile * tile + 1
                                          : d * gkl_columns(plan->job, operand);
 }
 
 /* element (i, 0) of a matrix in panels; (i, j) is tile vectors further for each j */
 static char *panel_row(const gkl_batch *b, void *matrix, ptrdiff_t i) {
-    const ptrdiff_t tile = b->plan->table->tile, panel = i / tile;
+    const ptrdiff_t tile = b->plan->tile, panel = i / tile;
     return (char *)matrix
            + (panel * (panel + 1) / 2 * tile * tile + i % tile) * b->lanes * b->plan->size;
 }
 
-/* n numbers of every lane, `step` bytes apart, to vectors that are `stride` apart */
+/* n numbers of every lane, `step` bytes apart, to vectors that are `stride` apart or at `place` */
 static void pack_row(const gkl_batch *b, gkl_type type, const char *const *lane, ptrdiff_t offset,
-                     ptrdiff_t n, ptrdiff_t step, ptrdiff_t readable, char *to, ptrdiff_t stride) {
+                     ptrdiff_t n, ptrdiff_t step, ptrdiff_t readable, char *to, ptrdiff_t stride,
+                     const int *place) {
     const gkl_plan *plan = b->plan;
     const void *from[MOST_LANES];
     const int direct = type >= GKL_F32 && (step == plan->size || n == 1);
@@ -80,51 +88,61 @@ static void pack_row(const gkl_batch *b, gkl_type type, const char *const *lane,
             from[i] = row;
         }
     }
-    plan->table->pack[plan->is_f64](from, n, direct ? readable : b->row_length, to, stride);
+    plan->table->pack[plan->is_f64](from, n, direct ? readable : b->row_length, to, stride, place);
 }
 
-static void pack_matrix(const gkl_batch *b, const gkl_array *x, const char *const *lane, char *to) {
+/* the lower triangle; what is beside it has been set once and for all */
+static void pack_matrix(const gkl_batch *b, gkl_type type, const gkl_array *x,
+                        const char *const *lane, char *to) {
     const gkl_plan *plan = b->plan;
-    const ptrdiff_t d = plan->job->dim, tile = plan->table->tile, vector = b->lanes * plan->size;
-    const ptrdiff_t filled = gkl_ceil(d, tile) * tile;
-    const gkl_type type = plan->job->storage;
-    const int whole = d < b->lanes && type >= GKL_F32 && x->across == plan->size
-                      && x->step == d * plan->size;
-    if (whole)
-        pack_row(b, type, lane, 0, d * d, plan->size, d * d, b->flat, 1);
-    for (ptrdiff_t i = 0; i < filled; ++i) {
-        char *row = panel_row(b, to, i);
-        if (whole && i < d)
-            for (ptrdiff_t j = 0; j <= i; ++j)
-                memcpy(row + j * tile * vector, b->flat + (i * d + j) * vector, (size_t)vector);
-        else if (i < d)
-            pack_row(b, type, lane, i * x->step, i + 1, x->across, d, row, tile);
-        /* zeros above the diagonal, in its tile; the identity beyond d */
-        for (ptrdiff_t j = i < d ? i + 1 : 0; j < (i / tile + 1) * tile; ++j) {
-            memset(row + j * tile * vector, 0, (size_t)vector);
-            for (ptrdiff_t k = 0; i == j && k < b->lanes; ++k)
-                gkl_write(plan->is_f64, row + j * tile * vector + k * plan->size, 1);
-        }
+    const ptrdiff_t d = plan->job->dim;
+    if (d <= FLAT && type >= GKL_F32 && x->across == plan->size && x->step == d * plan->size) {
+        pack_row(b, type, lane, 0, d * d, plan->size, d * d, to, 0, b->place);
+        return;
     }
+    for (ptrdiff_t i = 0; i < d; ++i)
+        pack_row(b, type, lane, i * x->step, i + 1, x->across, d, panel_row(b, to, i), plan->tile,
+                 NULL);
+}
+
+/* zeros above the diagonal, in its tiles; the identity where the last tiles are beyond d; and behind
+ * the matrix a place for what is not wanted of it */
+static void prepare_matrix(gkl_batch *b, char *to, ptrdiff_t size) {
+    const gkl_plan *plan = b->plan;
+    const ptrdiff_t d = plan->job->dim, tile = plan->tile, vector = b->lanes * plan->size;
+    memset(to, 0, (size_t)(size * vector));
+    for (ptrdiff_t i = d; i < gkl_ceil(d, tile) * tile; ++i)
+        for (ptrdiff_t lane = 0; lane < b->lanes; ++lane)
+            gkl_write(plan->is_f64, panel_row(b, to, i) + i * tile * vector + lane * plan->size, 1);
+    for (ptrdiff_t i = 0; d <= FLAT && i < d; ++i)
+        for (ptrdiff_t j = 0; j < d; ++j)
+            b->place[i * d + j] =
+                j <= i ? (int)((panel_row(b, to, i) - to) / vector + j * tile) : (int)size - 1;
+}
+
+/* A Cholesky factor that the caller has, and weights, are of the results' type. */
+static gkl_type type_of(const gkl_plan *plan, int operand) {
+    const int given = operand == GKL_WEIGHT
+                      || (operand >= GKL_FACTOR_P && is_matrix(plan->job, operand));
+    return !given ? plan->job->storage : plan->is_f64 ? GKL_F64 : GKL_F32;
 }
 
 static void pack(const gkl_batch *b, int k) {
     const gkl_plan *plan = b->plan;
-    const gkl_job *job = plan->job;
-    const gkl_array *x = &job->in[k];
-    const gkl_type type = k == GKL_WEIGHT ? (plan->is_f64 ? GKL_F64 : GKL_F32) : job->storage;
-    const ptrdiff_t d = job->dim, columns = gkl_columns(job, k), vector = b->lanes * plan->size;
+    const gkl_array *x = &plan->job->in[k];
+    const gkl_type type = type_of(plan, k);
+    const ptrdiff_t d = plan->job->dim, columns = gkl_columns(plan->job, k);
     char *to = b->group.in[k];
-    if (is_matrix(job, k))
-        pack_matrix(b, x, b->in[k], to);
+    if (is_matrix(plan->job, k))
+        pack_matrix(b, type, x, b->in[k], to);
     else if (k == GKL_WEIGHT)
-        pack_row(b, type, b->in[k], 0, 1, 0, 1, to, 1);
+        pack_row(b, type, b->in[k], 0, 1, 0, 1, to, 1, NULL);
     else if (k < GKL_FACTOR_P)
-        pack_row(b, type, b->in[k], 0, d, x->step, d, to, 1);
+        pack_row(b, type, b->in[k], 0, d, x->step, d, to, 1, NULL);
     else
         for (ptrdiff_t i = 0; i < d; ++i)
             pack_row(b, type, b->in[k], i * x->step, columns, x->across, columns,
-                     to + i * columns * vector, 1);
+                     to + i * columns * b->lanes * plan->size, 1, NULL);
 }
 
 /* Row i of gradient k, n numbers of each lane from the vectors at `from`: to its place, or added to
@@ -164,7 +182,7 @@ static void unpack_row(const gkl_batch *b, int k, ptrdiff_t i, ptrdiff_t n, cons
 /* a matrix in panels, row by row: both triangles, or zeros above the diagonal */
 static void unpack_matrix(const gkl_batch *b, int k, int lower, double *sum, ptrdiff_t width) {
     const gkl_plan *plan = b->plan;
-    const ptrdiff_t d = plan->job->dim, tile = plan->table->tile, vector = b->lanes * plan->size;
+    const ptrdiff_t d = plan->job->dim, tile = plan->tile, vector = b->lanes * plan->size;
     for (ptrdiff_t i = 0; i < d; ++i) {
         for (ptrdiff_t j = 0; j < d; ++j) {
             char *to = b->flat + j * vector;
@@ -210,7 +228,7 @@ static int is_finite(const gkl_batch *b, ptrdiff_t lane) {
         for (ptrdiff_t i = 0; b->in[k][lane] && k != GKL_WEIGHT && i < job->dim; ++i) {
             const ptrdiff_t columns = is_matrix(job, k) ? i + 1 : gkl_columns(job, k);
             for (ptrdiff_t j = 0; j < columns; ++j)
-                if (!(fabs(gkl_read(job->storage, b->in[k][lane] + i * x->step + j * x->across))
+                if (!(fabs(gkl_read(type_of(b->plan, k), b->in[k][lane] + i * x->step + j * x->across))
                       <= DBL_MAX))
                     return 0;
         }
@@ -226,7 +244,8 @@ static ptrdiff_t judge(const gkl_batch *b) {
     const ptrdiff_t vector = b->lanes * plan->size;
     ptrdiff_t bad = 0;
     for (ptrdiff_t lane = 0; lane < b->count; ++lane) {
-        const double value = gkl_read(type, (char *)b->group.out[place] + lane * plan->size);
+        const char *at = (const char *)b->group.out[place] + lane * plan->size;
+        const double value = gkl_read(type, at);
         if (fabs(value) <= DBL_MAX || (isinf(value) && is_finite(b, lane)))
             continue;
         ++bad;
@@ -242,26 +261,24 @@ static ptrdiff_t judge(const gkl_batch *b) {
     return bad;
 }
 
-/* the operands of `count` items from this row on */
-static void find_lanes(gkl_batch *b, ptrdiff_t kept, ptrdiff_t row) {
+/* where the operands of one more lane are */
+static void find_lane(gkl_batch *b, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t lane) {
     const gkl_plan *plan = b->plan;
     const int inner = plan->ndim - 1;
-    const ptrdiff_t within = plan->shape[inner] - row % plan->shape[inner];
-    const char *in[GKL_MAX_IN];
-    char *out[GKL_MAX_OUT];
-    for (ptrdiff_t lane = 0; lane < b->lanes; ++lane) {
-        const int new_run = lane == 0 || (lane < b->count && lane >= within);
-        if (new_run) {
-            gkl_in_at(plan, kept, row + lane, in);
-            gkl_out_at(plan, kept, row + lane, out);
-        }
-        const ptrdiff_t step = new_run || lane >= b->count ? 0 : lane;
-        for (int k = 0; k < GKL_MAX_IN; ++k)
-            b->in[k][lane] = lane >= b->count ? b->in[k][0]
-                             : in[k]          ? in[k] + step * plan->in[k][inner]
-                                              : NULL;
-        for (int k = 0; k < GKL_MAX_OUT; ++k)
-            b->out[k][lane] = lane < b->count && out[k] ? out[k] + step * plan->out[k][inner] : NULL;
+    if (row < b->run || row >= b->run_end) {
+        const ptrdiff_t within = row % plan->shape[inner];
+        b->run = row;
+        b->run_end = row + plan->shape[inner] - within;
+        gkl_in_at(plan, kept, row, b->first_in);
+        gkl_out_at(plan, kept, row, b->first_out);
+    }
+    for (int i = 0; i < b->ninputs; ++i) {
+        const int k = b->inputs[i];
+        b->in[k][lane] = b->first_in[k] + (row - b->run) * plan->in[k][inner];
+    }
+    for (int i = 0; i < b->noutputs; ++i) {
+        const int k = b->outputs[i];
+        b->out[k][lane] = lane < b->count ? b->first_out[k] + (row - b->run) * plan->out[k][inner] : NULL;
     }
 }
 
@@ -270,13 +287,18 @@ static char *allocate(gkl_batch *b) {
     const gkl_plan *plan = b->plan;
     const gkl_job *job = plan->job;
     const ptrdiff_t vector = b->lanes * plan->size, d = job->dim, rank = gkl_max(job->rank_p, job->rank_q);
-    const int full = plan->group == plan->table->full[plan->is_f64];
     ptrdiff_t total = 0, size_in[GKL_MAX_IN] = {0}, size_out[GKL_MAX_OUT] = {0};
+    b->ninputs = b->noutputs = 0;
     for (int k = 0; k < GKL_MAX_IN; ++k)
-        total += size_in[k] = job->in[k].data ? packed_size(plan, k) : 0;
+        if (job->in[k].data) {
+            b->inputs[b->ninputs++] = k;
+            total += size_in[k] = packed_size(plan, k);
+        }
     for (int k = 0; k < GKL_MAX_OUT; ++k) {
         const int always = job->output == GKL_TERMS ? k == 3 : k == 0;
-        if (!job->out[k].data && !always)
+        if (job->out[k].data)
+            b->outputs[b->noutputs++] = k;
+        else if (!always)
             continue;
         size_out[k] = job->output == GKL_FACTOR               ? packed_size(plan, 1)
                       : job->output == GKL_GRAD && k > 0 ? packed_size(plan, gkl_operand_of(k))
@@ -284,17 +306,19 @@ static char *allocate(gkl_batch *b) {
         total += size_out[k];
     }
     b->row_length = gkl_ceil(gkl_max(gkl_max(d, rank), 1), b->lanes) * b->lanes;
-    const ptrdiff_t flat = gkl_max(d < b->lanes ? d * d : d, 1);
+    const ptrdiff_t flat = gkl_max(d, 1);
     total += flat + b->row_length; /* rows: lanes x row_length numbers */
     b->group = (gkl_group){.p = job->p, .q = job->q, .output = job->output, .dim = d,
                            .rank_p = job->rank_p, .rank_q = job->rank_q};
-    total += (full ? plan->table->full_work : plan->table->low_rank_work)[plan->is_f64](&b->group);
+    total += (plan->is_full ? plan->table->full_work : plan->table->low_rank_work)[plan->is_f64](&b->group);
     char *memory = malloc((size_t)(total * vector) + ALIGNMENT);
     if (!memory)
         return NULL;
     char *at = memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT);
     for (int k = 0; k < GKL_MAX_IN; ++k) {
         b->group.in[k] = job->in[k].data ? at : NULL;
+        if (size_in[k] && is_matrix(job, k))
+            prepare_matrix(b, at, size_in[k]);
         at += size_in[k] * vector;
     }
     for (int k = 0; k < GKL_MAX_OUT; ++k) {
@@ -318,10 +342,10 @@ ptrdiff_t gkl_do_groups(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptr
     for (; row < end; row += b.count) {
         double *sum = sums;
         b.count = gkl_min(b.lanes, end - row);
-        find_lanes(&b, kept, row);
-        for (int k = 0; k < GKL_MAX_IN; ++k)
-            if (b.group.in[k])
-                pack(&b, k);
+        for (ptrdiff_t lane = 0; lane < b.lanes; ++lane)
+            find_lane(&b, kept, lane < b.count ? row + lane : row, lane);
+        for (int i = 0; i < b.ninputs; ++i)
+            pack(&b, b.inputs[i]);
         plan->group(&b.group);
         bad += judge(&b);
         for (int k = 0; k < GKL_MAX_OUT; ++k) {

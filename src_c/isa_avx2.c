@@ -13,6 +13,7 @@
 #define ISA avx2
 #define ISA_WORDS "simd/avx2.h"
 #define VECTOR_BYTES 32
+#define TILE 4
 #define ISA_AVAILABLE __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
 #include "spine.inc.h"
 

@@ -13,6 +13,7 @@
 #define ISA avx512
 #define ISA_WORDS "simd/avx512.h"
 #define VECTOR_BYTES 64
+#define TILE 4
 #define ISA_AVAILABLE \
     (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")                    \
      && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))

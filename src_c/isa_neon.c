@@ -4,6 +4,7 @@
 #define ISA neon
 #define ISA_WORDS "simd/neon.h"
 #define VECTOR_BYTES 16
+#define TILE 4
 #define ISA_AVAILABLE 1
 #include "spine.inc.h"
 #else

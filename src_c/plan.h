@@ -28,6 +28,8 @@ typedef struct {
     const gkl_table *table;
     gkl_elementwise *elementwise; /* of diagonal Gaussians, or */
     gkl_group_kernel *group;      /* of the others, items side by side */
+    int is_full;                  /* panels, with tiles of this size, not the low-rank kernel */
+    ptrdiff_t tile;
     ptrdiff_t work;               /* about how much an item is */
     int is_f64;     /* what is computed in, and the type of the outputs */
     ptrdiff_t size; /* its bytes */

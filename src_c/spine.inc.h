@@ -6,17 +6,17 @@
  * Parameters:  ISA           its name, an identifier
  *              ISA_WORDS     the header with its own vector words
  *              VECTOR_BYTES
+ *              TILE          of matrices: TILE x TILE sums and their operands fit its registers
  *              ISA_AVAILABLE an expression: does this machine have it?
  */
-#if !defined(ISA) || !defined(ISA_WORDS) || !defined(VECTOR_BYTES) || !defined(ISA_AVAILABLE)
-#error spine.inc.h needs ISA, ISA_WORDS, VECTOR_BYTES and ISA_AVAILABLE
+#if !defined(ISA) || !defined(ISA_WORDS) || !defined(VECTOR_BYTES) || !defined(TILE)              \
+    || !defined(ISA_AVAILABLE)
+#error spine.inc.h needs ISA, ISA_WORDS, VECTOR_BYTES, TILE and ISA_AVAILABLE
 #endif
 
 #include "coefficients.h"
 #include "internal.h"
 #include "simd/words.h"
-
-#define TILE 4 /* of matrices: TILE x TILE sums and their operands fit the registers */
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
@@ -38,8 +38,8 @@ typedef enum { SOLVE, TIMES, SOLVE_TRANSPOSED, TIMES_TRANSPOSED } factor_use;
 #include "kernels/scalar.inc.h"
 #include "kernels/sums.inc.h"
 #include "kernels/lanes.inc.h"
-#include "kernels/panels.inc.h"
 #include "kernels/full.inc.h"
+#include "kernels/full_outputs.inc.h"
 #undef BITS
 
 #define BITS 64
@@ -51,8 +51,8 @@ typedef enum { SOLVE, TIMES, SOLVE_TRANSPOSED, TIMES_TRANSPOSED } factor_use;
 #include "kernels/scalar.inc.h"
 #include "kernels/sums.inc.h"
 #include "kernels/lanes.inc.h"
-#include "kernels/panels.inc.h"
 #include "kernels/full.inc.h"
+#include "kernels/full_outputs.inc.h"
 
 static int available(void) { return ISA_AVAILABLE; }
 
@@ -93,8 +93,8 @@ const gkl_table GKL_PASTE(gkl_, ISA) = {
     .sum_columns_total = {sum_columns_total_f32, sum_columns_total_f64},
     .lanes = {VECTOR_BYTES / sizeof(float), VECTOR_BYTES / sizeof(double)},
     .tile = TILE,
-    .full = {full_group4_f32, full_group4_f64},
-    .full_work = {full_work4_f32, full_work4_f64},
+    .full = {full_group_f32, full_group_f64},
+    .full_work = {full_work_f32, full_work_f64},
     .pack = {pack_f32, pack_f64},
     .unpack = {unpack_f32, unpack_f64},
     .accumulate = {accumulate_f32, accumulate_f64},

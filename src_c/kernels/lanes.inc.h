@@ -21,9 +21,10 @@ INLINE void FN(transpose)(vec *x) {
     }
 }
 
-/* to[j stride] = element j of every lane's row, j < n, of which `readable` >= n may be read */
+/* to[j stride], or to[place[j]], = element j of every lane's row, j < n, of which `readable` >= n may
+ * be read */
 static void FN(pack)(const void *const *lane, ptrdiff_t n, ptrdiff_t readable, void *to,
-                     ptrdiff_t stride) {
+                     ptrdiff_t stride, const int *place) {
     vec *out = to;
     vec x[LANES];
     ptrdiff_t j = 0;
@@ -33,13 +34,13 @@ static void FN(pack)(const void *const *lane, ptrdiff_t n, ptrdiff_t readable, v
             x[i] = vload((const REAL *)lane[i] + first);
         FN(transpose)(x);
         for (int i = 0; i < LANES && first + i < n; ++i)
-            out[(first + i) * stride] = x[i];
+            out[place ? place[first + i] : (first + i) * stride] = x[i];
     }
     for (; j < n; ++j) {
         vec y;
         for (int i = 0; i < LANES; ++i)
             y[i] = ((const REAL *)lane[i])[j];
-        out[j * stride] = y;
+        out[place ? place[j] : j * stride] = y;
     }
 }
 

@@ -15,35 +15,32 @@
 #error kernels/panels.inc.h needs TILE
 #endif
 
-#undef TN
-#define TN(name) FN(GKL_PASTE(name, TILE))
-
 /* element (i, j), j <= i, or in the upper part of a tile on the diagonal */
-INLINE vec *TN(at)(const vec *m, ptrdiff_t i, ptrdiff_t j) {
+INLINE vec *FN(at)(const vec *m, ptrdiff_t i, ptrdiff_t j) {
     const ptrdiff_t row = i / TILE, column = j / TILE;
     return (vec *)m + ((row * (row + 1) / 2 + column) * TILE + j % TILE) * TILE + i % TILE;
 }
 
-INLINE vec *TN(tile)(const vec *m, ptrdiff_t row, ptrdiff_t column) {
+INLINE vec *FN(tile)(const vec *m, ptrdiff_t row, ptrdiff_t column) {
     return (vec *)m + (row * (row + 1) / 2 + column) * TILE * TILE;
 }
 
-INLINE void TN(copy)(vec *to, const vec *from) {
+INLINE void FN(copy)(vec *to, const vec *from) {
     UNROLL for (int i = 0; i < TILE * TILE; ++i)
         to[i] = from[i];
 }
 
 /* to the tile (i, j) of a triangular matrix */
-INLINE void TN(copy_lower)(vec *to, vec *from, const int diagonal) {
+INLINE void FN(copy_lower)(vec *to, vec *from, const int diagonal) {
     if (diagonal)
         UNROLL for (int c = 0; c < TILE; ++c)
             UNROLL for (int r = 0; r < c; ++r)
                 from[c * TILE + r] = vset(0);
-    TN(copy)(to, from);
+    FN(copy)(to, from);
 }
 
 /* sum(r, c) -+= sum over k of a(r, k) b(k, c): tiles as they lie, or transposed */
-INLINE void TN(multiply)(vec *sum, const vec *a, const int a_transposed, const vec *b,
+INLINE void FN(multiply)(vec *sum, const vec *a, const int a_transposed, const vec *b,
                          const int b_transposed, const int subtract) {
     UNROLL for (int k = 0; k < TILE; ++k) {
         vec x[TILE];
@@ -59,30 +56,16 @@ INLINE void TN(multiply)(vec *sum, const vec *a, const int a_transposed, const v
     }
 }
 
-/* sum(r, c) -+= sum over k of a(r, k) b(k, c) + u(r, k) v(k, c), both of each k together */
-INLINE void TN(multiply_two)(vec *sum, const vec *a, const vec *b, const vec *u, const vec *v,
-                             const int left_transposed, const int right_transposed) {
-    UNROLL for (int k = 0; k < TILE; ++k)
-        UNROLL for (int c = 0; c < TILE; ++c) {
-            const int right = right_transposed ? k * TILE + c : c * TILE + k;
-            UNROLL for (int r = 0; r < TILE; ++r) {
-                const int left = left_transposed ? r * TILE + k : k * TILE + r;
-                sum[c * TILE + r] = vfma(a[left], b[right], sum[c * TILE + r]);
-                sum[c * TILE + r] = vfma(u[left], v[right], sum[c * TILE + r]);
-            }
-        }
-}
-
 /* A = L L^T in place; the squares of L's diagonal (its pivots) and the diagonal's inverses.  What
  * is not positive definite has a pivot that is not positive, and NaN after it. */
-static void TN(cholesky)(vec *m, ptrdiff_t tiles, vec *pivot, vec *inverse) {
+static void FN(cholesky)(vec *m, ptrdiff_t tiles, vec *pivot, vec *inverse) {
     for (ptrdiff_t i = 0; i < tiles; ++i)
         for (ptrdiff_t j = 0; j <= i; ++j) {
             vec x[TILE * TILE];
-            TN(copy)(x, TN(tile)(m, i, j));
+            FN(copy)(x, FN(tile)(m, i, j));
             for (ptrdiff_t k = 0; k < j; ++k)
-                TN(multiply)(x, TN(tile)(m, i, k), 0, TN(tile)(m, j, k), 1, 1);
-            const vec *l = j < i ? TN(tile)(m, j, j) : x;
+                FN(multiply)(x, FN(tile)(m, i, k), 0, FN(tile)(m, j, k), 1, 1);
+            const vec *l = j < i ? FN(tile)(m, j, j) : x;
             UNROLL for (int c = 0; c < TILE; ++c) {
                 if (i == j) {
                     pivot[i * TILE + c] = x[c * TILE + c];
@@ -98,19 +81,19 @@ static void TN(cholesky)(vec *m, ptrdiff_t tiles, vec *pivot, vec *inverse) {
                         if (j < i || r >= n)
                             x[n * TILE + r] = vfma(-x[c * TILE + r], l[c * TILE + n], x[n * TILE + r]);
             }
-            TN(copy_lower)(TN(tile)(m, i, j), x, i == j);
+            FN(copy_lower)(FN(tile)(m, i, j), x, i == j);
         }
 }
 
 /* X = L^-1 X in place, X lower triangular */
-static void TN(solve)(const vec *l, const vec *inverse, ptrdiff_t tiles, vec *m) {
+static void FN(solve)(const vec *l, const vec *inverse, ptrdiff_t tiles, vec *m) {
     for (ptrdiff_t j = 0; j < tiles; ++j)
         for (ptrdiff_t i = j; i < tiles; ++i) {
             vec x[TILE * TILE];
-            TN(copy)(x, TN(tile)(m, i, j));
+            FN(copy)(x, FN(tile)(m, i, j));
             for (ptrdiff_t k = j; k < i; ++k)
-                TN(multiply)(x, TN(tile)(l, i, k), 0, TN(tile)(m, k, j), 0, 1);
-            const vec *own = TN(tile)(l, i, i);
+                FN(multiply)(x, FN(tile)(l, i, k), 0, FN(tile)(m, k, j), 0, 1);
+            const vec *own = FN(tile)(l, i, i);
             UNROLL for (int r = 0; r < TILE; ++r) {
                 UNROLL for (int c = 0; c < TILE; ++c)
                     x[c * TILE + r] = x[c * TILE + r] * inverse[i * TILE + r];
@@ -118,7 +101,7 @@ static void TN(solve)(const vec *l, const vec *inverse, ptrdiff_t tiles, vec *m)
                     UNROLL for (int c = 0; c < TILE; ++c)
                         x[c * TILE + n] = vfma(-own[r * TILE + n], x[c * TILE + r], x[c * TILE + n]);
             }
-            TN(copy)(TN(tile)(m, i, j), x);
+            FN(copy)(FN(tile)(m, i, j), x);
         }
 }
 
@@ -131,16 +114,16 @@ static void TN(solve)(const vec *l, const vec *inverse, ptrdiff_t tiles, vec *m)
  *
  * Good where every d_j/pivot_j is between -1/2 and 1, and `near` is left in no other lanes; there
  * La must be Lb + Delta, an independently computed factor makes the recursion explode. */
-static void TN(difference)(const vec *lb, const vec *pivot, ptrdiff_t tiles, vec *m, vec *excess,
+static void FN(difference)(const vec *lb, const vec *pivot, ptrdiff_t tiles, vec *m, vec *excess,
                            vec *root, mask *near) {
     for (ptrdiff_t i = 0; i < tiles; ++i)
         for (ptrdiff_t j = 0; j <= i; ++j) {
             vec x[TILE * TILE];
-            const vec *li = TN(tile)(lb, i, j), *lj = TN(tile)(lb, j, j);
-            TN(copy)(x, TN(tile)(m, i, j));
+            const vec *li = FN(tile)(lb, i, j), *lj = FN(tile)(lb, j, j);
+            FN(copy)(x, FN(tile)(m, i, j));
             for (ptrdiff_t k = 0; k < j; ++k) {
-                const vec *a = TN(tile)(m, i, k), *b = TN(tile)(m, j, k);
-                const vec *u = TN(tile)(lb, i, k), *v = TN(tile)(lb, j, k);
+                const vec *a = FN(tile)(m, i, k), *b = FN(tile)(m, j, k);
+                const vec *u = FN(tile)(lb, i, k), *v = FN(tile)(lb, j, k);
                 UNROLL for (int n = 0; n < TILE; ++n)
                     UNROLL for (int c = 0; c < TILE; ++c) {
                         const vec la = b[n * TILE + c] + v[n * TILE + c];
@@ -151,7 +134,7 @@ static void TN(difference)(const vec *lb, const vec *pivot, ptrdiff_t tiles, vec
                         }
                     }
             }
-            const vec *d = j < i ? TN(tile)(m, j, j) : x;
+            const vec *d = j < i ? FN(tile)(m, j, j) : x;
             UNROLL for (int c = 0; c < TILE; ++c) {
                 const ptrdiff_t n = j * TILE + c;
                 const vec l = lj[c * TILE + c];
@@ -176,83 +159,14 @@ static void TN(difference)(const vec *lb, const vec *pivot, ptrdiff_t tiles, vec
                         }
                 }
             }
-            TN(copy_lower)(TN(tile)(m, i, j), x, i == j);
+            FN(copy_lower)(FN(tile)(m, i, j), x, i == j);
         }
 }
 
 /* V = L^-1 */
-static void TN(invert)(const vec *l, const vec *inverse, ptrdiff_t tiles, vec *v) {
+static void FN(invert)(const vec *l, const vec *inverse, ptrdiff_t tiles, vec *v) {
     memset(v, 0, (size_t)(tiles * (tiles + 1) / 2 * TILE * TILE) * sizeof(vec));
     for (ptrdiff_t i = 0; i < tiles * TILE; ++i)
-        *TN(at)(v, i, i) = vset(1);
-    TN(solve)(l, inverse, tiles, v);
-}
-
-/* K = X + X^T + X^T X, or X + X^T + X X^T, its lower triangle */
-static void TN(square)(const vec *x, ptrdiff_t tiles, const int transposed_first, vec *k) {
-    for (ptrdiff_t i = 0; i < tiles; ++i)
-        for (ptrdiff_t j = 0; j <= i; ++j) {
-            vec s[TILE * TILE];
-            TN(copy)(s, TN(tile)(x, i, j));
-            if (i == j) /* X is 0 above its diagonal */
-                UNROLL for (int c = 0; c < TILE; ++c)
-                    s[c * TILE + c] = s[c * TILE + c] + s[c * TILE + c];
-            for (ptrdiff_t n = transposed_first ? i : 0; n < (transposed_first ? tiles : j + 1); ++n) {
-                if (transposed_first)
-                    TN(multiply)(s, TN(tile)(x, n, i), 1, TN(tile)(x, n, j), 0, 0);
-                else
-                    TN(multiply)(s, TN(tile)(x, i, n), 0, TN(tile)(x, j, n), 1, 0);
-            }
-            TN(copy)(TN(tile)(k, i, j), s);
-        }
-}
-
-/* K = Y + Y^T: from its lower triangle to Y, in place */
-INLINE void TN(halve)(vec *k, ptrdiff_t tiles) {
-    for (ptrdiff_t i = 0; i < tiles; ++i)
-        for (int c = 0; c < TILE; ++c)
-            for (int r = 0; r <= c; ++r) {
-                vec *x = TN(tile)(k, i, i) + c * TILE + r;
-                *x = r == c ? vset((REAL)0.5) * *x : vset(0);
-            }
-}
-
-/* C = A B, all lower triangular */
-static void TN(product)(const vec *a, const vec *b, ptrdiff_t tiles, vec *product) {
-    for (ptrdiff_t i = 0; i < tiles; ++i)
-        for (ptrdiff_t j = 0; j <= i; ++j) {
-            vec s[TILE * TILE] = {{0}};
-            for (ptrdiff_t k = j; k <= i; ++k)
-                TN(multiply)(s, TN(tile)(a, i, k), 0, TN(tile)(b, k, j), 0, 0);
-            TN(copy)(TN(tile)(product, i, j), s);
-        }
-}
-
-/* the lower triangle of V^T (Y + Y^T) V with B = Y V, or of L (Y + Y^T) L^T with B = L Y */
-static void TN(congruence)(const vec *v, const vec *b, ptrdiff_t tiles, const int transposed_first,
-                           vec *g) {
-    for (ptrdiff_t i = 0; i < tiles; ++i)
-        for (ptrdiff_t j = 0; j <= i; ++j) {
-            vec s[TILE * TILE] = {{0}};
-            for (ptrdiff_t k = transposed_first ? i : 0; k < (transposed_first ? tiles : j + 1); ++k) {
-                if (transposed_first)
-                    TN(multiply_two)(s, TN(tile)(v, k, i), TN(tile)(b, k, j), TN(tile)(b, k, i),
-                                     TN(tile)(v, k, j), 1, 0);
-                else
-                    TN(multiply_two)(s, TN(tile)(b, i, k), TN(tile)(v, j, k), TN(tile)(v, i, k),
-                                     TN(tile)(b, j, k), 0, 1);
-            }
-            TN(copy)(TN(tile)(g, i, j), s);
-        }
-}
-
-/* tril(V^T K), K symmetric of which the lower triangle is given */
-static void TN(triangle)(const vec *v, const vec *k, ptrdiff_t tiles, vec *g) {
-    for (ptrdiff_t i = 0; i < tiles; ++i)
-        for (ptrdiff_t j = 0; j <= i; ++j) {
-            vec s[TILE * TILE] = {{0}};
-            for (ptrdiff_t n = i; n < tiles; ++n)
-                TN(multiply)(s, TN(tile)(v, n, i), 1, TN(tile)(k, n, j), 0, 0);
-            TN(copy)(TN(tile)(g, i, j), s);
-        }
+        *FN(at)(v, i, i) = vset(1);
+    FN(solve)(l, inverse, tiles, v);
 }

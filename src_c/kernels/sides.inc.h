@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * One Gaussian of a group, whatever parameter carries its covariance: a Cholesky factor, or what
+ * will be one.
+ *
+ * Parameters: those of full.inc.h, which reads this file.
+ */
+#ifndef TILE
+#error kernels/sides.inc.h needs TILE
+#endif
+
+/* A Gaussian's part in the group: La or Lb, in panels or as the diagonal that it is */
+typedef struct {
+    gkl_kind kind;
+    int diagonal;
+    int factored;     /* l holds the factor */
+    vec *l;           /* the matrix, then its factor */
+    const vec *given; /* its factor, when the caller has it */
+    vec *root;        /* diagonal of the factor, */
+    vec *pivot;       /* its square, */
+    vec *inverse;     /* and its inverse */
+} FN(side);
+
+/* what the work vectors are handed out from */
+INLINE vec *FN(take)(vec **work, ptrdiff_t n) {
+    vec *const mine = *work;
+    *work += n;
+    return mine;
+}
+
+INLINE ptrdiff_t FN(tiles)(ptrdiff_t d) { return (d + TILE - 1) / TILE; }
+
+INLINE ptrdiff_t FN(triangle_size)(ptrdiff_t d) {
+    return FN(tiles)(d) * (FN(tiles)(d) + 1) / 2 * TILE * TILE;
+}
+
+/* the identity where the matrix has been filled up to whole tiles */
+static void FN(fill_up)(vec *m, ptrdiff_t d) {
+    for (ptrdiff_t i = d; i < FN(tiles)(d) * TILE; ++i)
+        for (ptrdiff_t j = 0; j < FN(tiles)(d) * TILE; ++j)
+            if (j <= i || j / TILE == i / TILE)
+                *FN(at)(m, i, j) = vset(i == j);
+}
+
+/* m(i, j) = from(d - 1 - j, d - 1 - i): J M^T J with J the reversal, lower triangular again */
+static void FN(reverse)(const vec *from, ptrdiff_t d, vec *m) {
+    memset(m, 0, (size_t)FN(triangle_size)(d) * sizeof(vec));
+    for (ptrdiff_t i = 0; i < d; ++i)
+        for (ptrdiff_t j = 0; j <= i; ++j)
+            *FN(at)(m, i, j) = *FN(at)(from, d - 1 - j, d - 1 - i);
+    FN(fill_up)(m, d);
+}
+
+/* root, pivot and inverse of a factor that is given */
+static void FN(read_diagonal)(FN(side) *s, ptrdiff_t d) {
+    for (ptrdiff_t k = 0; k < FN(tiles)(d) * TILE; ++k) {
+        const vec l = *FN(at)(s->l, k, k);
+        s->root[k] = l;
+        s->inverse[k] = vset(1) / l;
+        s->pivot[k] = vselect(vpositive(l), l * l, vset((REAL)NAN));
+    }
+    s->factored = 1;
+}
+
+static void FN(factor)(FN(side) *s, ptrdiff_t d) {
+    if (s->factored)
+        return;
+    if (s->given) {
+        memcpy(s->l, s->given, (size_t)FN(triangle_size)(d) * sizeof(vec));
+        FN(read_diagonal)(s, d);
+        return;
+    }
+    FN(cholesky)(s->l, FN(tiles)(d), s->pivot, s->inverse);
+    for (ptrdiff_t k = 0; k < FN(tiles)(d) * TILE; ++k)
+        s->root[k] = *FN(at)(s->l, k, k);
+    s->factored = 1;
+}
+
+/* Lambda = U U^T with U upper triangular, by the Cholesky factor C of J Lambda J; then U^-T is a
+ * lower factor of the covariance, J C^-T J */
+static void FN(invert_precision)(FN(side) *s, ptrdiff_t d, vec *work) {
+    FN(reverse)(s->l, d, work);
+    FN(cholesky)(work, FN(tiles)(d), s->pivot, s->inverse);
+    vec *inverse = work + FN(triangle_size)(d);
+    FN(invert)(work, s->inverse, FN(tiles)(d), inverse);
+    FN(reverse)(inverse, d, s->l);
+    FN(read_diagonal)(s, d);
+}
+
+/* F F^T + diag(v) */
+static void FN(expand)(FN(side) *s, ptrdiff_t d, ptrdiff_t rank, const vec *factor, const vec *v) {
+    memset(s->l, 0, (size_t)FN(triangle_size)(d) * sizeof(vec));
+    for (ptrdiff_t i = 0; i < d; ++i)
+        for (ptrdiff_t j = 0; j <= i; ++j) {
+            vec sum = i == j ? vselect(vpositive(v[i]), v[i], vset((REAL)NAN)) : vset(0);
+            for (ptrdiff_t r = 0; r < rank; ++r)
+                sum = vfma(factor[i * rank + r], factor[j * rank + r], sum);
+            *FN(at)(s->l, i, j) = sum;
+        }
+    FN(fill_up)(s->l, d);
+}
+
+/* standard deviations and variances of a diagonal Gaussian */
+static void FN(read_scale)(FN(side) *s, ptrdiff_t d, const vec *scale) {
+    const vec one = vset(1), half = vset((REAL)0.5);
+    s->diagonal = s->factored = 1;
+    for (ptrdiff_t k = 0; k < FN(tiles)(d) * TILE; ++k) {
+        vec v = one, root = one, e;
+        if (k < d && s->kind == GKL_VAR) {
+            v = scale[k];
+            root = vsqrt(v);
+        } else if (k < d && s->kind == GKL_STD) {
+            root = scale[k];
+            v = vselect(vpositive(root), root * root, vset((REAL)NAN));
+        } else if (k < d && s->kind == GKL_LOGVAR) {
+            const vec growth = one + FN(exp_parts)(scale[k], &e, 1);
+            v = vscale(growth, e + e);
+            const vec half_growth = one + FN(exp_parts)(half * scale[k], &e, 1);
+            root = vscale(half_growth, e + e);
+        }
+        s->root[k] = root;
+        s->pivot[k] = v;
+        s->inverse[k] = one / root;
+    }
+}
+
+/* `inverted`: a precision stays one */
+static FN(side) FN(read_side)(const gkl_group *g, const int is_q, int inverted, vec **work) {
+    const ptrdiff_t d = g->dim, n = FN(tiles)(d) * TILE;
+    const gkl_kind kind = is_q ? g->q : g->p;
+    vec *scale = g->in[is_q ? 3 : 1], *factor = g->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P];
+    FN(side) s = {.kind = kind, .l = scale, .given = factor, .root = FN(take)(work, n), .pivot = FN(take)(work, n),
+                  .inverse = FN(take)(work, n)};
+    if (kind <= GKL_UNIT) {
+        FN(read_scale)(&s, d, scale);
+    } else if (kind == GKL_LOW_RANK) {
+        s.given = NULL;
+        s.l = FN(take)(work, FN(triangle_size)(d));
+        FN(expand)(&s, d, is_q ? g->rank_q : g->rank_p, factor, scale);
+    } else if (kind == GKL_TRIL) {
+        FN(read_diagonal)(&s, d);
+    } else if (kind == GKL_PRECISION && !inverted) {
+        FN(invert_precision)(&s, d, *work);
+    }
+    return s;
+}
+
+/* z = L^-1 z, L z, L^-T z or L^T z in place */
+static void FN(apply)(const FN(side) *s, ptrdiff_t d, const factor_use how, vec *z) {
+    if (s->diagonal) {
+        for (ptrdiff_t k = 0; k < d; ++k)
+            z[k] = z[k] * (how == SOLVE || how == SOLVE_TRANSPOSED ? s->inverse[k] : s->root[k]);
+        return;
+    }
+    const int upwards = how == SOLVE_TRANSPOSED || how == TIMES;
+    for (ptrdiff_t n = 0; n < d; ++n) {
+        const ptrdiff_t i = upwards ? d - 1 - n : n;
+        vec sum = how == SOLVE || how == SOLVE_TRANSPOSED ? z[i] : s->root[i] * z[i];
+        if (how == SOLVE)
+            for (ptrdiff_t k = 0; k < i; ++k)
+                sum = vfma(-*FN(at)(s->l, i, k), z[k], sum);
+        if (how == SOLVE_TRANSPOSED)
+            for (ptrdiff_t k = i + 1; k < d; ++k)
+                sum = vfma(-*FN(at)(s->l, k, i), z[k], sum);
+        if (how == TIMES)
+            for (ptrdiff_t k = 0; k < i; ++k)
+                sum = vfma(*FN(at)(s->l, i, k), z[k], sum);
+        if (how == TIMES_TRANSPOSED)
+            for (ptrdiff_t k = i + 1; k < d; ++k)
+                sum = vfma(*FN(at)(s->l, k, i), z[k], sum);
+        z[i] = how == SOLVE || how == SOLVE_TRANSPOSED ? sum * s->inverse[i] : sum;
+    }
+}
+
+/* NaN where a pivot is not positive */
+static vec FN(where_definite)(const FN(side) *s, ptrdiff_t d, vec value) {
+    mask good = vless(vset(0), vset(1));
+    for (ptrdiff_t k = 0; k < d; ++k)
+        good = vboth(good, vpositive(s->pivot[k]));
+    return vselect(good, value, vset((REAL)NAN));
+}
