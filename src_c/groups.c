@@ -261,25 +261,48 @@ static ptrdiff_t judge(const gkl_batch *b) {
     return bad;
 }
 
-/* where the operands of one more lane are */
-static void find_lane(gkl_batch *b, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t lane) {
+/* the run along the innermost axis that this row is in */
+static void find_run(gkl_batch *b, ptrdiff_t kept, ptrdiff_t row) {
+    const gkl_plan *plan = b->plan;
+    const ptrdiff_t length = plan->shape[plan->ndim - 1];
+    b->run = row;
+    b->run_end = row + length - row % length;
+    gkl_in_at(plan, kept, row, b->first_in);
+    gkl_out_at(plan, kept, row, b->first_out);
+}
+
+/* where the operands of lanes [lane, end) are, which hold rows of this run from `row` on */
+static void find_lanes(gkl_batch *b, ptrdiff_t row, ptrdiff_t lane, ptrdiff_t end) {
     const gkl_plan *plan = b->plan;
     const int inner = plan->ndim - 1;
-    if (row < b->run || row >= b->run_end) {
-        const ptrdiff_t within = row % plan->shape[inner];
-        b->run = row;
-        b->run_end = row + plan->shape[inner] - within;
-        gkl_in_at(plan, kept, row, b->first_in);
-        gkl_out_at(plan, kept, row, b->first_out);
-    }
     for (int i = 0; i < b->ninputs; ++i) {
         const int k = b->inputs[i];
-        b->in[k][lane] = b->first_in[k] + (row - b->run) * plan->in[k][inner];
+        const ptrdiff_t stride = plan->in[k][inner];
+        const char *at = b->first_in[k] + (row - b->run) * stride;
+        for (ptrdiff_t l = lane; l < end; ++l, at += stride)
+            b->in[k][l] = at;
     }
     for (int i = 0; i < b->noutputs; ++i) {
         const int k = b->outputs[i];
-        b->out[k][lane] = lane < b->count ? b->first_out[k] + (row - b->run) * plan->out[k][inner] : NULL;
+        const ptrdiff_t stride = plan->out[k][inner];
+        char *at = b->first_out[k] + (row - b->run) * stride;
+        for (ptrdiff_t l = lane; l < end; ++l, at += stride)
+            b->out[k][l] = at;
     }
+}
+
+/* a group from this row on, which may go over the ends of runs, or be filled up */
+static void find_group(gkl_batch *b, ptrdiff_t kept, ptrdiff_t row) {
+    for (ptrdiff_t lane = 0; lane < b->count;) {
+        if (row + lane >= b->run_end)
+            find_run(b, kept, row + lane);
+        const ptrdiff_t end = gkl_min(b->count, b->run_end - row);
+        find_lanes(b, row + lane, lane, end);
+        lane = end;
+    }
+    for (ptrdiff_t lane = b->count; lane < b->lanes; ++lane)
+        for (int i = 0; i < b->ninputs; ++i)
+            b->in[b->inputs[i]][lane] = b->in[b->inputs[i]][0];
 }
 
 /* the workspace of a task: vectors for the operands and outputs, and the kernel's own */
@@ -342,8 +365,7 @@ ptrdiff_t gkl_do_groups(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptr
     for (; row < end; row += b.count) {
         double *sum = sums;
         b.count = gkl_min(b.lanes, end - row);
-        for (ptrdiff_t lane = 0; lane < b.lanes; ++lane)
-            find_lane(&b, kept, lane < b.count ? row + lane : row, lane);
+        find_group(&b, kept, row);
         for (int i = 0; i < b.ninputs; ++i)
             pack(&b, b.inputs[i]);
         plan->group(&b.group);

@@ -97,8 +97,12 @@ typedef struct {
 INLINE FN(ratio) FN(ratio_ordinary)(vec a, vec b, vec inverse_b, vec residual,
                                     const residual_of whose, const int b_is_one) {
     const vec one = vset(1);
-    vec quotient = a, correction = residual, c, k;
-    if (!b_is_one) {
+    vec quotient = a, correction = residual, excess, c, k;
+    if (whose == OF_DIFFERENCE) { /* no need to mend a quotient from which 1 is subtracted */
+        const vec q = residual * inverse_b;
+        quotient = a * inverse_b;
+        excess = vfma(vfma(-q, b, residual), inverse_b, q);
+    } else if (!b_is_one) {
         quotient = a * inverse_b;
         quotient = vfma(vfma(-quotient, b, a), inverse_b, quotient);
         correction = vfma(-quotient, b, a);
@@ -108,9 +112,11 @@ INLINE FN(ratio) FN(ratio_ordinary)(vec a, vec b, vec inverse_b, vec residual,
             correction = vfma(-quotient, residual, correction);
         correction = correction * inverse_b;
     }
-    const int corrected = !b_is_one || whose != OF_NONE;
+    const int corrected = whose != OF_DIFFERENCE && (!b_is_one || whose != OF_NONE);
     FN(ratio) r;
-    r.excess = corrected ? (quotient - one) + correction : quotient - one;
+    r.excess = whose == OF_DIFFERENCE ? excess
+               : corrected            ? (quotient - one) + correction
+                                      : quotient - one;
     r.ratio = corrected ? quotient + correction : quotient;
     const vec edge = vselect(vless(one, quotient), vset((REAL)(4.0 / 3)), vset(SQRT_2));
     k = vexponent(quotient * edge, &c);

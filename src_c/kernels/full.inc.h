@@ -51,21 +51,31 @@ typedef struct {
 static mask FN(compare)(FN(pair) *t) {
     vec *inverse = t->excess; /* not needed yet */
     vec difference = vset(0), size = vset(0);
-    for (ptrdiff_t i = 0; i < t->d; ++i)
-        inverse[i] = vset(1) / *FN(at)(t->b.l, i, i);
-    for (ptrdiff_t i = 0; i < t->d; ++i) {
-        vec e_row = vset(0), b_row = vset(0);
+    for (ptrdiff_t i = 0; i < t->tiles * TILE; ++i)
+        inverse[i] = i < t->d ? vset(1) / *FN(at)(t->b.l, i, i) : vset(0);
+    for (ptrdiff_t i = 0; i < t->tiles; ++i) {
+        vec e_row[TILE], b_row[TILE];
+        UNROLL for (int r = 0; r < TILE; ++r)
+            e_row[r] = b_row[r] = vset(0);
         for (ptrdiff_t j = 0; j <= i; ++j) {
-            const vec b = *FN(at)(t->b.l, i, j), e = *FN(at)(t->a.l, i, j) - b;
-            const vec weight = j < i ? inverse[j] + inverse[j] : inverse[j];
-            e_row = vfma(e * weight, e, e_row);
-            b_row = vfma(b * weight, b, b_row);
+            const vec *a = FN(tile)(t->a.l, i, j), *b = FN(tile)(t->b.l, i, j);
+            vec *e = FN(tile)(t->x, i, j);
+            UNROLL for (int c = 0; c < TILE; ++c) {
+                const vec once = inverse[j * TILE + c], twice = once + once;
+                UNROLL for (int r = 0; r < TILE; ++r) {
+                    const int n = c * TILE + r;
+                    const vec weight = i == j && r == c ? once : twice, y = b[n], x = a[n] - y;
+                    e[n] = x;
+                    e_row[r] = vfma(x * weight, x, e_row[r]);
+                    b_row[r] = vfma(y * weight, y, b_row[r]);
+                }
+            }
         }
-        difference = vfma(e_row, inverse[i], difference);
-        size = vfma(b_row, inverse[i], size);
+        UNROLL for (int r = 0; r < TILE; ++r) {
+            difference = vfma(e_row[r], inverse[i * TILE + r], difference);
+            size = vfma(b_row[r], inverse[i * TILE + r], size);
+        }
     }
-    for (ptrdiff_t i = 0; i < FN(triangle_size)(t->d); ++i)
-        t->x[i] = t->a.l[i] - t->b.l[i];
     return vless(difference, vset((REAL)0.25) * size);
 }
 
@@ -73,10 +83,13 @@ static mask FN(compare)(FN(pair) *t) {
 static void FN(relate_matrices)(FN(pair) *t, const int want_a) {
     const ptrdiff_t size = FN(triangle_size)(t->d), n = t->tiles * TILE;
     mask near = FN(compare)(t);
-    FN(factor)(&t->b, t->d);
     vec *root = t->y; /* not needed yet */
-    if (vany(near))
+    if (vany(near)) {
+        FN(factor)(&t->b, t->d);
         FN(difference)(t->b.l, t->b.pivot, t->tiles, t->x, t->excess, root, &near);
+    } else {
+        FN(factor_both)(&t->a, &t->b, t->d);
+    }
     if (!vall(near)) {
         FN(factor)(&t->a, t->d);
         for (ptrdiff_t i = 0; i < size; ++i) {
@@ -122,8 +135,7 @@ static void FN(relate_diagonal)(FN(pair) *t) {
 
 /* Delta of two factors; one may be diagonal */
 static void FN(relate_factors)(FN(pair) *t) {
-    FN(factor)(&t->a, t->d);
-    FN(factor)(&t->b, t->d);
+    FN(factor_both)(&t->a, &t->b, t->d);
     for (ptrdiff_t i = 0; i < FN(triangle_size)(t->d); ++i) {
         const vec a = t->a.diagonal ? vset(0) : t->a.l[i], b = t->b.diagonal ? vset(0) : t->b.l[i];
         t->x[i] = a - b;
@@ -200,10 +212,19 @@ typedef struct {
     FN(tally) cov, mean;
 } FN(shares);
 
-/* how the pivots of A and B, and their logarithms, compare */
+/* what the pivots k of A and B, and their logarithms, are to each other */
 INLINE FN(ratio) FN(pivot_ratio)(const FN(pair) *t, ptrdiff_t k) {
-    const vec a = t->a.pivot[k], b = t->b.pivot[k];
-    return FN(ratio_careful)(a, b, t->excess[k], OF_DIFFERENCE, a, b, vset(0), 0);
+    const vec a = t->a.pivot[k], b = t->b.pivot[k], low = vset(ORDINARY_LOW);
+    const mask plain = vboth(vboth(vless(low, a), vless(low, b)),
+                             vless(vmax(a, b), vset(ORDINARY_HIGH)));
+    FN(ratio) r = FN(ratio_ordinary)(a, b, vset(1) / b, t->excess[k], OF_DIFFERENCE, 0);
+    if (__builtin_expect(!vall(plain), 0)) {
+        const FN(ratio) s = FN(ratio_careful)(a, b, t->excess[k], OF_DIFFERENCE, a, b, vset(0), 0);
+        r.ratio = vselect(plain, r.ratio, s.ratio);
+        r.log = vselect(plain, r.log, s.log);
+        r.phi = vselect(plain, r.phi, s.phi);
+    }
+    return r;
 }
 
 static FN(shares) FN(divide)(const FN(pair) *t) {

@@ -56,32 +56,46 @@ INLINE void FN(multiply)(vec *sum, const vec *a, const int a_transposed, const v
     }
 }
 
+/* tile (i, j) of A = L L^T */
+INLINE void FN(cholesky_tile)(vec *m, ptrdiff_t i, ptrdiff_t j, vec *pivot, vec *inverse) {
+    vec x[TILE * TILE];
+    FN(copy)(x, FN(tile)(m, i, j));
+    for (ptrdiff_t k = 0; k < j; ++k)
+        FN(multiply)(x, FN(tile)(m, i, k), 0, FN(tile)(m, j, k), 1, 1);
+    const vec *l = j < i ? FN(tile)(m, j, j) : x;
+    UNROLL for (int c = 0; c < TILE; ++c) {
+        if (i == j) {
+            pivot[i * TILE + c] = x[c * TILE + c];
+            x[c * TILE + c] = vsqrt(x[c * TILE + c]);
+            inverse[i * TILE + c] = vset(1) / x[c * TILE + c];
+        }
+        const vec scale = inverse[j * TILE + c];
+        UNROLL for (int r = 0; r < TILE; ++r)
+            if (j < i || r > c)
+                x[c * TILE + r] = x[c * TILE + r] * scale;
+        UNROLL for (int n = c + 1; n < TILE; ++n)
+            UNROLL for (int r = 0; r < TILE; ++r)
+                if (j < i || r >= n)
+                    x[n * TILE + r] = vfma(-x[c * TILE + r], l[c * TILE + n], x[n * TILE + r]);
+    }
+    FN(copy_lower)(FN(tile)(m, i, j), x, i == j);
+}
+
 /* A = L L^T in place; the squares of L's diagonal (its pivots) and the diagonal's inverses.  What
  * is not positive definite has a pivot that is not positive, and NaN after it. */
 static void FN(cholesky)(vec *m, ptrdiff_t tiles, vec *pivot, vec *inverse) {
     for (ptrdiff_t i = 0; i < tiles; ++i)
+        for (ptrdiff_t j = 0; j <= i; ++j)
+            FN(cholesky_tile)(m, i, j, pivot, inverse);
+}
+
+/* of two matrices in turn: while the roots and divisions of one are waited for, the other goes on */
+static void FN(cholesky_both)(vec *a, vec *pivot_a, vec *inverse_a, vec *b, vec *pivot_b,
+                              vec *inverse_b, ptrdiff_t tiles) {
+    for (ptrdiff_t i = 0; i < tiles; ++i)
         for (ptrdiff_t j = 0; j <= i; ++j) {
-            vec x[TILE * TILE];
-            FN(copy)(x, FN(tile)(m, i, j));
-            for (ptrdiff_t k = 0; k < j; ++k)
-                FN(multiply)(x, FN(tile)(m, i, k), 0, FN(tile)(m, j, k), 1, 1);
-            const vec *l = j < i ? FN(tile)(m, j, j) : x;
-            UNROLL for (int c = 0; c < TILE; ++c) {
-                if (i == j) {
-                    pivot[i * TILE + c] = x[c * TILE + c];
-                    x[c * TILE + c] = vsqrt(x[c * TILE + c]);
-                    inverse[i * TILE + c] = vset(1) / x[c * TILE + c];
-                }
-                const vec scale = inverse[j * TILE + c];
-                UNROLL for (int r = 0; r < TILE; ++r)
-                    if (j < i || r > c)
-                        x[c * TILE + r] = x[c * TILE + r] * scale;
-                UNROLL for (int n = c + 1; n < TILE; ++n)
-                    UNROLL for (int r = 0; r < TILE; ++r)
-                        if (j < i || r >= n)
-                            x[n * TILE + r] = vfma(-x[c * TILE + r], l[c * TILE + n], x[n * TILE + r]);
-            }
-            FN(copy_lower)(FN(tile)(m, i, j), x, i == j);
+            FN(cholesky_tile)(a, i, j, pivot_a, inverse_a);
+            FN(cholesky_tile)(b, i, j, pivot_b, inverse_b);
         }
 }
 

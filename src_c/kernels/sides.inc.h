@@ -62,6 +62,12 @@ static void FN(read_diagonal)(FN(side) *s, ptrdiff_t d) {
     s->factored = 1;
 }
 
+INLINE void FN(read_root)(FN(side) *s, ptrdiff_t d) {
+    for (ptrdiff_t k = 0; k < FN(tiles)(d) * TILE; ++k)
+        s->root[k] = *FN(at)(s->l, k, k);
+    s->factored = 1;
+}
+
 static void FN(factor)(FN(side) *s, ptrdiff_t d) {
     if (s->factored)
         return;
@@ -71,9 +77,18 @@ static void FN(factor)(FN(side) *s, ptrdiff_t d) {
         return;
     }
     FN(cholesky)(s->l, FN(tiles)(d), s->pivot, s->inverse);
-    for (ptrdiff_t k = 0; k < FN(tiles)(d) * TILE; ++k)
-        s->root[k] = *FN(at)(s->l, k, k);
-    s->factored = 1;
+    FN(read_root)(s, d);
+}
+
+static void FN(factor_both)(FN(side) *a, FN(side) *b, ptrdiff_t d) {
+    if (a->factored || b->factored || a->given || b->given) {
+        FN(factor)(a, d);
+        FN(factor)(b, d);
+        return;
+    }
+    FN(cholesky_both)(a->l, a->pivot, a->inverse, b->l, b->pivot, b->inverse, FN(tiles)(d));
+    FN(read_root)(a, d);
+    FN(read_root)(b, d);
 }
 
 /* Lambda = U U^T with U upper triangular, by the Cholesky factor C of J Lambda J; then U^-T is a
