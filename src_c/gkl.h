@@ -36,7 +36,8 @@ typedef enum {
 
 /* What a kernel gives.  Operands in: mean and scale of p, then of q (not when q is GKL_UNIT), then
  * the weight for GKL_GRAD when the job has one, then the factors: of GKL_LOW_RANK its own, of
- * GKL_COV and GKL_PRECISION, if given, the lower Cholesky factor, which is not computed then.
+ * GKL_COV and GKL_PRECISION, if given, the lower Cholesky factor, which is not computed then; it and
+ * the weight are of the results' type.
  * GKL_ENTROPY takes the scale (and the factor) alone, GKL_FACTOR the scale.  Of a symmetric matrix
  * the gradient is symmetric too: dKL = sum_ij G_ij dS_ij; of a Cholesky factor it is lower
  * triangular. */

@@ -57,6 +57,46 @@ void gkl_plan_groups(gkl_plan *plan) {
     plan->work = work < 0x1p40 ? (ptrdiff_t)work : (ptrdiff_t)1 << 40;
 }
 
+/* Would the factor of p's or q's matrix be of use to more than one item, and is it not there? */
+static int shares_factor(const gkl_job *job, int is_q) {
+    const gkl_array *x = &job->in[is_q ? 3 : 1];
+    const gkl_kind kind = is_q ? job->q : job->p, other = is_q ? job->p : job->q;
+    ptrdiff_t items = 1;
+    int shared = x->data != NULL && !job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P].data;
+    for (int axis = 0; axis < job->ndim; ++axis) {
+        items *= job->shape[axis];
+        shared &= x->stride[axis] == 0 || job->shape[axis] == 1;
+    }
+    return shared && items > MOST_LANES && job->dim > 1
+           && (kind == GKL_COV || (kind == GKL_PRECISION && other == GKL_PRECISION));
+}
+
+int gkl_share_factors(gkl_job *job, void *memory[2]) {
+    static const ptrdiff_t none[GKL_MAX_DIMS];
+    const int is_f64 = job->storage == GKL_F64;
+    const ptrdiff_t d = job->dim, size = is_f64 ? sizeof(double) : sizeof(float);
+    if (job->output == GKL_ENTROPY || job->output == GKL_FACTOR || job->output == GKL_PER_DIM)
+        return 0;
+    for (int is_q = 0; is_q < 2; ++is_q) {
+        if (!shares_factor(job, is_q))
+            continue;
+        memory[is_q] = malloc((size_t)(d * d * size));
+        if (!memory[is_q])
+            return GKL_NO_MEMORY;
+        const gkl_array factor = {.data = memory[is_q], .stride = none, .step = d * size, .across = size};
+        gkl_job own = {.p = is_q ? job->q : job->p, .q = GKL_UNIT, .output = GKL_FACTOR,
+                       .storage = job->storage, .shape = none, .dim = d, .nthreads = job->nthreads,
+                       .poll = job->poll};
+        own.in[1] = job->in[is_q ? 3 : 1];
+        own.out[0] = factor;
+        const int status = gkl_run(&own);
+        if (status)
+            return status;
+        job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P] = factor;
+    }
+    return 0;
+}
+
 /* vectors that an operand or its gradient takes when packed */
 static ptrdiff_t packed_size(const gkl_plan *plan, int operand) {
     const ptrdiff_t d = plan->job->dim, tile = plan->tile, tiles = gkl_ceil(d, tile);

@@ -13,6 +13,10 @@ ptrdiff_t gkl_columns(const gkl_job *job, int operand);
 /* Which kernel, if any, and about how much work an item is. */
 void gkl_plan_groups(gkl_plan *plan);
 
+/* A matrix that all items share is factored once: its factor becomes an operand of `job`, in memory
+ * that is the caller's to free.  0, or GKL_NO_MEMORY. */
+int gkl_share_factors(gkl_job *job, void *memory[2]);
+
 /* Items [row, row + rows) of one of `kept`: outputs written, gradients that are summed over the
  * batch added to `sums`.  Gives the number of bad items, -1 without memory. */
 ptrdiff_t gkl_do_groups(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t rows,

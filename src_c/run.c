@@ -212,13 +212,24 @@ static int run(gkl_plan *plan) {
     return status;
 }
 
-int gkl_run(const gkl_job *job) {
+int gkl_run(const gkl_job *given) {
     gkl_plan plan;
+    gkl_job job;
+    void *factors[2] = {NULL, NULL};
+    int status = 0;
+    if (given->p > GKL_UNIT || given->q > GKL_UNIT) {
+        job = *given;
+        status = gkl_share_factors(&job, factors);
+        given = &job;
+    }
     const gkl_fp_state state = gkl_fp_default();
-    gkl_make_plan(&plan, job);
-    const int status = plan.elementwise || plan.group ? run(&plan) : GKL_NO_KERNEL;
+    gkl_make_plan(&plan, given);
+    if (status == 0)
+        status = plan.elementwise || plan.group ? run(&plan) : GKL_NO_KERNEL;
     free(plan.partial);
     free(plan.partials);
+    free(factors[0]);
+    free(factors[1]);
     bad_items = plan.bad;
     gkl_fp_restore(state);
     return status;

@@ -68,12 +68,26 @@ INLINE void FN(read_root)(FN(side) *s, ptrdiff_t d) {
     s->factored = 1;
 }
 
+/* the factor that the caller has, and the pivots as cholesky finds them, to the bit */
+static void FN(adopt)(FN(side) *s, ptrdiff_t d) {
+    for (ptrdiff_t k = 0; k < FN(tiles)(d) * TILE; ++k) {
+        vec pivot = *FN(at)(s->l, k, k);
+        for (ptrdiff_t j = 0; j < k; ++j) {
+            const vec l = *FN(at)(s->given, k, j);
+            pivot = vfma(-l, l, pivot);
+        }
+        s->pivot[k] = pivot;
+        s->inverse[k] = vset(1) / *FN(at)(s->given, k, k);
+    }
+    memcpy(s->l, s->given, (size_t)FN(triangle_size)(d) * sizeof(vec));
+    FN(read_root)(s, d);
+}
+
 static void FN(factor)(FN(side) *s, ptrdiff_t d) {
     if (s->factored)
         return;
     if (s->given) {
-        memcpy(s->l, s->given, (size_t)FN(triangle_size)(d) * sizeof(vec));
-        FN(read_diagonal)(s, d);
+        FN(adopt)(s, d);
         return;
     }
     FN(cholesky)(s->l, FN(tiles)(d), s->pivot, s->inverse);
