@@ -62,7 +62,9 @@ static int shares_factor(const gkl_job *job, int is_q) {
     const gkl_array *x = &job->in[is_q ? 3 : 1];
     const gkl_kind kind = is_q ? job->q : job->p, other = is_q ? job->p : job->q;
     ptrdiff_t items = 1;
-    int shared = x->data != NULL && !job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P].data;
+    int shared = 1;
+    if (!x->data || job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P].data)
+        return 0;
     for (int axis = 0; axis < job->ndim; ++axis) {
         items *= job->shape[axis];
         shared &= x->stride[axis] == 0 || job->shape[axis] == 1;
