@@ -101,15 +101,15 @@ INLINE FN(ratio) FN(ratio_ordinary)(vec a, vec b, vec inverse_b, vec residual,
     if (whose == OF_DIFFERENCE) { /* no need to mend a quotient from which 1 is subtracted */
         const vec q = residual * inverse_b;
         quotient = a * inverse_b;
-        excess = vfma(vfma(-q, b, residual), inverse_b, q);
+        excess = vfma(vfnma(q, b, residual), inverse_b, q);
     } else if (!b_is_one) {
         quotient = a * inverse_b;
-        quotient = vfma(vfma(-quotient, b, a), inverse_b, quotient);
-        correction = vfma(-quotient, b, a);
+        quotient = vfma(vfnma(quotient, b, a), inverse_b, quotient);
+        correction = vfnma(quotient, b, a);
         if (whose == OF_A)
             correction = correction + residual;
         if (whose == OF_B)
-            correction = vfma(-quotient, residual, correction);
+            correction = vfnma(quotient, residual, correction);
         correction = correction * inverse_b;
     }
     const int corrected = whose != OF_DIFFERENCE && (!b_is_one || whose != OF_NONE);

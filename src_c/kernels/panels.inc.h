@@ -44,14 +44,14 @@ INLINE void FN(multiply)(vec *sum, const vec *a, const int a_transposed, const v
                          const int b_transposed, const int subtract) {
     UNROLL for (int k = 0; k < TILE; ++k) {
         vec x[TILE];
-        UNROLL for (int r = 0; r < TILE; ++r) {
+        UNROLL for (int r = 0; r < TILE; ++r)
             x[r] = a_transposed ? a[r * TILE + k] : a[k * TILE + r];
-            x[r] = subtract ? -x[r] : x[r];
-        }
         UNROLL for (int c = 0; c < TILE; ++c) {
             const vec y = b_transposed ? b[k * TILE + c] : b[c * TILE + k];
-            UNROLL for (int r = 0; r < TILE; ++r)
-                sum[c * TILE + r] = vfma(x[r], y, sum[c * TILE + r]);
+            UNROLL for (int r = 0; r < TILE; ++r) {
+                vec *s = &sum[c * TILE + r];
+                *s = subtract ? vfnma(x[r], y, *s) : vfma(x[r], y, *s);
+            }
         }
     }
 }
@@ -76,7 +76,7 @@ INLINE void FN(cholesky_tile)(vec *m, ptrdiff_t i, ptrdiff_t j, vec *pivot, vec 
         UNROLL for (int n = c + 1; n < TILE; ++n)
             UNROLL for (int r = 0; r < TILE; ++r)
                 if (j < i || r >= n)
-                    x[n * TILE + r] = vfma(-x[c * TILE + r], l[c * TILE + n], x[n * TILE + r]);
+                    x[n * TILE + r] = vfnma(x[c * TILE + r], l[c * TILE + n], x[n * TILE + r]);
     }
     FN(copy_lower)(FN(tile)(m, i, j), x, i == j);
 }
@@ -113,7 +113,7 @@ static void FN(solve)(const vec *l, const vec *inverse, ptrdiff_t tiles, vec *m)
                     x[c * TILE + r] = x[c * TILE + r] * inverse[i * TILE + r];
                 UNROLL for (int n = r + 1; n < TILE; ++n)
                     UNROLL for (int c = 0; c < TILE; ++c)
-                        x[c * TILE + n] = vfma(-own[r * TILE + n], x[c * TILE + r], x[c * TILE + n]);
+                        x[c * TILE + n] = vfnma(own[r * TILE + n], x[c * TILE + r], x[c * TILE + n]);
             }
             FN(copy)(FN(tile)(m, i, j), x);
         }
@@ -143,8 +143,8 @@ static void FN(difference)(const vec *lb, const vec *pivot, ptrdiff_t tiles, vec
                         const vec la = b[n * TILE + c] + v[n * TILE + c];
                         UNROLL for (int r = 0; r < TILE; ++r) {
                             vec *t = &x[c * TILE + r];
-                            *t = vfma(-a[n * TILE + r], la, *t);
-                            *t = vfma(-u[n * TILE + r], b[n * TILE + c], *t);
+                            *t = vfnma(a[n * TILE + r], la, *t);
+                            *t = vfnma(u[n * TILE + r], b[n * TILE + c], *t);
                         }
                     }
             }
@@ -162,14 +162,14 @@ static void FN(difference)(const vec *lb, const vec *pivot, ptrdiff_t tiles, vec
                 const vec delta = d[c * TILE + c], inverse = vset(1) / root[n];
                 UNROLL for (int r = 0; r < TILE; ++r)
                     if (j < i || r > c)
-                        x[c * TILE + r] = vfma(-li[c * TILE + r], delta, x[c * TILE + r]) * inverse;
+                        x[c * TILE + r] = vfnma(li[c * TILE + r], delta, x[c * TILE + r]) * inverse;
                 UNROLL for (int o = c + 1; o < TILE; ++o) {
                     const vec la = d[c * TILE + o] + lj[c * TILE + o];
                     UNROLL for (int r = 0; r < TILE; ++r)
                         if (j < i || r >= o) {
                             vec *t = &x[o * TILE + r];
-                            *t = vfma(-x[c * TILE + r], la, *t);
-                            *t = vfma(-li[c * TILE + r], d[c * TILE + o], *t);
+                            *t = vfnma(x[c * TILE + r], la, *t);
+                            *t = vfnma(li[c * TILE + r], d[c * TILE + o], *t);
                         }
                 }
             }

@@ -74,7 +74,7 @@ static void FN(adopt)(FN(side) *s, ptrdiff_t d) {
         vec pivot = *FN(at)(s->l, k, k);
         for (ptrdiff_t j = 0; j < k; ++j) {
             const vec l = *FN(at)(s->given, k, j);
-            pivot = vfma(-l, l, pivot);
+            pivot = vfnma(l, l, pivot);
         }
         s->pivot[k] = pivot;
         s->inverse[k] = vset(1) / *FN(at)(s->given, k, k);
@@ -187,10 +187,10 @@ static void FN(apply)(const FN(side) *s, ptrdiff_t d, const factor_use how, vec 
         vec sum = how == SOLVE || how == SOLVE_TRANSPOSED ? z[i] : s->root[i] * z[i];
         if (how == SOLVE)
             for (ptrdiff_t k = 0; k < i; ++k)
-                sum = vfma(-*FN(at)(s->l, i, k), z[k], sum);
+                sum = vfnma(*FN(at)(s->l, i, k), z[k], sum);
         if (how == SOLVE_TRANSPOSED)
             for (ptrdiff_t k = i + 1; k < d; ++k)
-                sum = vfma(-*FN(at)(s->l, k, i), z[k], sum);
+                sum = vfnma(*FN(at)(s->l, k, i), z[k], sum);
         if (how == TIMES)
             for (ptrdiff_t k = 0; k < i; ++k)
                 sum = vfma(*FN(at)(s->l, i, k), z[k], sum);

@@ -15,6 +15,7 @@ INLINE vec FN(wselect)(mask m, vec yes, vec no) { return MM(blendv)(no, yes, (ve
 #define HAVE_vselect
 
 INLINE vec FN(wfma)(vec a, vec b, vec c) { return MM(fmadd)(a, b, c); }
+INLINE vec FN(wfnma)(vec a, vec b, vec c) { return MM(fnmadd)(a, b, c); }
 #define HAVE_vfma
 
 INLINE void FN(wstream)(REAL *p, vec a) { MM(stream)(p, a); }

@@ -69,6 +69,7 @@ INLINE vec FN(wselect)(mask m, vec yes, vec no) {
 #else /* no fused instruction: two roundings */
 #define FUSED 0
 INLINE vec FN(wfma)(vec a, vec b, vec c) { return a * b + c; }
+INLINE vec FN(wfnma)(vec a, vec b, vec c) { return c - a * b; }
 #endif
 
 #ifndef HAVE_vmin

@@ -8,6 +8,7 @@ typedef REAL vec __attribute__((vector_size(VECTOR_BYTES)));
 #define HAVE_TYPES
 
 INLINE vec FN(wfma)(vec a, vec b, vec c) { return MM(vfmaq)(c, a, b); }
+INLINE vec FN(wfnma)(vec a, vec b, vec c) { return MM(vfmsq)(c, a, b); }
 #define HAVE_vfma
 
 INLINE vec FN(wsqrt)(vec a) { return MM(vsqrtq)(a); }
