@@ -56,11 +56,20 @@ INLINE void FN(multiply)(vec *sum, const vec *a, const int a_transposed, const v
     }
 }
 
-/* tile (i, j) of A = L L^T */
-INLINE void FN(cholesky_tile)(vec *m, ptrdiff_t i, ptrdiff_t j, vec *pivot, vec *inverse) {
+/* Sums over k go by blocks of BLOCK tiles: what has been found of a block is subtracted from all
+ * that comes after it in the row (or column) while it is in the L1 cache. */
+#ifndef BLOCK
+#define BLOCK 16
+#endif
+
+INLINE ptrdiff_t FN(smaller)(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+/* tile (i, j) of A = L L^T, from which the tiles before `first` have been subtracted */
+INLINE void FN(cholesky_tile)(vec *m, ptrdiff_t i, ptrdiff_t j, ptrdiff_t first, vec *pivot,
+                              vec *inverse) {
     vec x[TILE * TILE];
     FN(copy)(x, FN(tile)(m, i, j));
-    for (ptrdiff_t k = 0; k < j; ++k)
+    for (ptrdiff_t k = first; k < j; ++k)
         FN(multiply)(x, FN(tile)(m, i, k), 0, FN(tile)(m, j, k), 1, 1);
     const vec *l = j < i ? FN(tile)(m, j, j) : x;
     UNROLL for (int c = 0; c < TILE; ++c) {
@@ -85,38 +94,60 @@ INLINE void FN(cholesky_tile)(vec *m, ptrdiff_t i, ptrdiff_t j, vec *pivot, vec 
  * is not positive definite has a pivot that is not positive, and NaN after it. */
 static void FN(cholesky)(vec *m, ptrdiff_t tiles, vec *pivot, vec *inverse) {
     for (ptrdiff_t i = 0; i < tiles; ++i)
-        for (ptrdiff_t j = 0; j <= i; ++j)
-            FN(cholesky_tile)(m, i, j, pivot, inverse);
+        for (ptrdiff_t first = 0; first <= i; first += BLOCK) {
+            const ptrdiff_t end = FN(smaller)(first + BLOCK, i + 1);
+            for (ptrdiff_t j = first; j < end; ++j)
+                FN(cholesky_tile)(m, i, j, first, pivot, inverse);
+            for (ptrdiff_t j = end; j <= i; ++j) {
+                vec x[TILE * TILE];
+                FN(copy)(x, FN(tile)(m, i, j));
+                for (ptrdiff_t k = first; k < end; ++k)
+                    FN(multiply)(x, FN(tile)(m, i, k), 0, FN(tile)(m, j, k), 1, 1);
+                FN(copy)(FN(tile)(m, i, j), x);
+            }
+        }
 }
 
-/* of two matrices in turn: while the roots and divisions of one are waited for, the other goes on */
+/* of two matrices: small ones in turn, while the roots and divisions of one are waited for the other
+ * goes on */
 static void FN(cholesky_both)(vec *a, vec *pivot_a, vec *inverse_a, vec *b, vec *pivot_b,
                               vec *inverse_b, ptrdiff_t tiles) {
+    if (tiles > BLOCK / 2) {
+        FN(cholesky)(a, tiles, pivot_a, inverse_a);
+        FN(cholesky)(b, tiles, pivot_b, inverse_b);
+        return;
+    }
     for (ptrdiff_t i = 0; i < tiles; ++i)
         for (ptrdiff_t j = 0; j <= i; ++j) {
-            FN(cholesky_tile)(a, i, j, pivot_a, inverse_a);
-            FN(cholesky_tile)(b, i, j, pivot_b, inverse_b);
+            FN(cholesky_tile)(a, i, j, 0, pivot_a, inverse_a);
+            FN(cholesky_tile)(b, i, j, 0, pivot_b, inverse_b);
         }
+}
+
+INLINE void FN(solve_tile)(const vec *l, const vec *inverse, vec *m, ptrdiff_t i, ptrdiff_t j,
+                           ptrdiff_t first, ptrdiff_t end) {
+    vec x[TILE * TILE];
+    FN(copy)(x, FN(tile)(m, i, j));
+    for (ptrdiff_t k = first; k < FN(smaller)(i, end); ++k)
+        FN(multiply)(x, FN(tile)(l, i, k), 0, FN(tile)(m, k, j), 0, 1);
+    const vec *own = FN(tile)(l, i, i);
+    if (i < end)
+        UNROLL for (int r = 0; r < TILE; ++r) {
+            UNROLL for (int c = 0; c < TILE; ++c)
+                x[c * TILE + r] = x[c * TILE + r] * inverse[i * TILE + r];
+            UNROLL for (int n = r + 1; n < TILE; ++n)
+                UNROLL for (int c = 0; c < TILE; ++c)
+                    x[c * TILE + n] = vfnma(own[r * TILE + n], x[c * TILE + r], x[c * TILE + n]);
+        }
+    FN(copy)(FN(tile)(m, i, j), x);
 }
 
 /* X = L^-1 X in place, X lower triangular */
 static void FN(solve)(const vec *l, const vec *inverse, ptrdiff_t tiles, vec *m) {
     for (ptrdiff_t j = 0; j < tiles; ++j)
-        for (ptrdiff_t i = j; i < tiles; ++i) {
-            vec x[TILE * TILE];
-            FN(copy)(x, FN(tile)(m, i, j));
-            for (ptrdiff_t k = j; k < i; ++k)
-                FN(multiply)(x, FN(tile)(l, i, k), 0, FN(tile)(m, k, j), 0, 1);
-            const vec *own = FN(tile)(l, i, i);
-            UNROLL for (int r = 0; r < TILE; ++r) {
-                UNROLL for (int c = 0; c < TILE; ++c)
-                    x[c * TILE + r] = x[c * TILE + r] * inverse[i * TILE + r];
-                UNROLL for (int n = r + 1; n < TILE; ++n)
-                    UNROLL for (int c = 0; c < TILE; ++c)
-                        x[c * TILE + n] = vfnma(own[r * TILE + n], x[c * TILE + r], x[c * TILE + n]);
-            }
-            FN(copy)(FN(tile)(m, i, j), x);
-        }
+        for (ptrdiff_t first = j; first < tiles; first += BLOCK)
+            for (ptrdiff_t i = first; i < tiles; ++i)
+                FN(solve_tile)(l, inverse, m, i, j, first, first + BLOCK);
 }
 
 /* The factors' difference Delta = La - Lb from E = A - B and Lb, in place, without ever subtracting
