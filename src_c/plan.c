@@ -8,6 +8,8 @@
 enum {
     TASK = 1 << 15,              /* elements of a task, about */
     SUM_TASK = 1 << 16,          /* the same when a task ends with sums to be put together */
+    GROUP_TASK = 1 << 20,        /* work of a task of groups, and groups that it has at most */
+    MOST_GROUPS = 64,
     MOST_SUMS = 64,              /* blocks whose sums are put together, */
     MOST_MATRIX_SUMS = 16,       /* each as large as the gradients themselves */
     STREAM_BYTES = 16 * (1 << 20) /* gradients beyond this size pass the cache by */
@@ -157,7 +159,9 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
     } else {
         const ptrdiff_t lanes = plan->table->lanes[plan->is_f64];
         const ptrdiff_t unit = plan->column ? GKL_COLUMN_ROWS : plan->group ? lanes : 1;
-        plan->rows_per_task = gkl_max(TASK / size / unit, 1) * unit;
+        const ptrdiff_t units = plan->group ? gkl_min(GROUP_TASK / size / unit, MOST_GROUPS)
+                                            : TASK / size / unit;
+        plan->rows_per_task = gkl_max(units, 1) * unit;
     }
     plan->blocks = gkl_ceil(plan->rows, plan->rows_per_task);
     plan->tasks = gkl_ceil(plan->kept, plan->kept_per_task) * plan->blocks * plan->segments;
