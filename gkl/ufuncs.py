@@ -25,7 +25,7 @@ import numpy as np
 
 from gkl import _core
 
-__all__ = _core.gufunc_names()  # noqa: PLE0605
+__all__ = _core.gufunc_names()
 _index = {name: i for i, name in enumerate(__all__)}
 
 
