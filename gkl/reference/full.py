@@ -244,7 +244,8 @@ def formulas(function: Function) -> list[str]:
 
 
 _RELATIVE = """\
-Within 4 eps ({kq} + kp / max(1, KL)) of the exact result, relatively, also where p is close to q."""
+Within 4 eps ({kq} + kp / max(1, KL)) of the exact result, relatively, also where p is close to
+q."""
 ACCURACY = {
     "relative": _RELATIVE,
     "gradients": f"{_RELATIVE} Gradients: within 8 eps ({{kq}} + kp), in the Frobenius norm.",
