@@ -215,7 +215,8 @@ def compute(function: Function, arrays: Sequence[Array]) -> list[Array]:
             own_side = sides[side]
             x = CHAIN[parameter][0](item.g(side), own_side.cov, own_side.parameters[parameter])
         at = bad.reshape(bad.shape + (1,) * (x.ndim - bad.ndim))
-        found.append(np.where(at, x.dtype.type(np.nan), x))
+        x = np.where(at, x.dtype.type(np.nan), x)
+        found.append(np.tril(x) if name.startswith("d_tril") else x)
     return found
 
 

@@ -40,7 +40,7 @@ PARAMETERS = {
     ),
     "tril": Parameter(
         _MATRIX, f"Lower Cholesky factor of {{x}}'s covariance, of positive diagonal; {_READ}",
-        _LOWER, {"p": [[1.0, 0.0], [0.5, 1.2]], "q": [[1.5, 0.0], [-0.4, 0.8]]},
+        _LOWER, {"p": [[1.1, 0.0], [0.5, 1.2]], "q": [[1.5, 0.0], [-0.4, 0.8]]},
     ),
     "precision": Parameter(
         _MATRIX, f"Inverse of {{x}}'s covariance, positive definite; {_READ}", _SYMMETRIC,
