@@ -14,6 +14,13 @@ from gkl import reference
 FLOATS = (np.float32, np.float64)
 
 
+# One of each family of outputs, for what need not be tested of every gufunc.
+SOME = ["kl_diag_var", "kl_diag_std_logvar_grad", "kl_unit_logvar_vjp", "kl_diag_logvar_parts"]
+SOME += ["kl_unit_std_per_dim", "jeffreys_diag_logvar_var", "entropy_diag_std"]
+SOME_MATRICES = ["kl_full_cov", "kl_full_tril_precision_grad", "kl_unit_cov_vjp"]
+SOME_MATRICES += ["kl_diag_full_std_cov_parts", "jeffreys_full_precision", "entropy_full_cov"]
+SOME_MATRICES += ["kl_low_rank_grad", "kl_full_low_rank_cov", "kl_low_rank_diag_var_terms"]
+
 MATRICES = ("cov", "tril", "precision")
 
 
@@ -37,6 +44,11 @@ def core_ndims(gufunc):
 def through_matrices(name):
     """Is this not a gufunc of diagonal Gaussians?"""
     return any(kind_of(operand) in (*MATRICES, "factor") for operand in operand_names(name))
+
+
+def sizes(name, vectors, matrices):
+    """Batches and d for a gufunc: a matrix of d is as much as a row of d^2."""
+    return matrices if through_matrices(name) else vectors
 
 
 def lower_factors(rng, batch, d):
@@ -73,6 +85,10 @@ def spoil_upper(name, arrays, wrong=np.nan):
         if kind_of(operand) in MATRICES else x
         for operand, x in zip(operand_names(name), arrays, strict=True)
     ]  # fmt: skip
+
+
+def twin(name, *arrays):
+    return reference.twin(name)(*arrays)
 
 
 def several(found):
