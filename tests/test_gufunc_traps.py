@@ -109,16 +109,17 @@ def bad_operands(name, dtype):
     cases = [((i,), wrong) for i in rows for wrong in (np.nan, np.inf, -np.inf, 0.0, -1.0)]
     cases += [(tuple(scales), wrong) for wrong in (np.nan, np.inf, 0.0, -1.0, -np.inf)]
     cases += [(tuple(rows), wrong) for wrong in (np.nan, np.inf, -2.0)]
+    [batch] = sizes(name, [(5,)], [(37,)])  # some vectors of one matrix a lane
     for d in sizes(name, (3, 40, 600), (3, 18)):
         at = {"factor": (2, d - 2, 0)} | dict.fromkeys(MATRICES, (2, d - 2, d - 2))
         for which, wrong in cases if d == 3 else cases[::3]:
-            arrays = operands(name, (5,), d, dtype)
+            arrays = operands(name, batch, d, dtype)
             for i in which:
                 arrays[i][at.get(kinds[i], (2, d - 2))] = wrong
             yield arrays, f"operands {which} are {wrong}, d = {d}"
         for i in [i for i in rows if kinds[i] in MATRICES]:
             for wrong in (np.nan, np.inf, -np.inf, 90.0):  # the last is not positive definite
-                arrays = operands(name, (5,), d, dtype)
+                arrays = operands(name, batch, d, dtype)
                 arrays[i][2, d - 1, 0] = wrong
                 yield arrays, f"operand {i} is {wrong} below the diagonal, d = {d}"
 
@@ -130,7 +131,8 @@ def bad_operands(name, dtype):
 def test_bad_items_are_nan_without_a_warning(name):
     gufunc = getattr(ufuncs, name)
     all_d = sizes(name, (3, 40, 600), (3, 18))
-    good = {d: several(gufunc(*operands(name, (5,), d, np.float32))) for d in all_d}
+    [batch] = sizes(name, [(5,)], [(37,)])
+    good = {d: several(gufunc(*operands(name, batch, d, np.float32))) for d in all_d}
     for arrays, message in bad_operands(name, np.float32):
         with np.errstate(all="raise"):
             found = several(gufunc(*arrays))
