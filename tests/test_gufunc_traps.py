@@ -109,7 +109,7 @@ def bad_operands(name, dtype):
     cases = [((i,), wrong) for i in rows for wrong in (np.nan, np.inf, -np.inf, 0.0, -1.0)]
     cases += [(tuple(scales), wrong) for wrong in (np.nan, np.inf, 0.0, -1.0, -np.inf)]
     cases += [(tuple(rows), wrong) for wrong in (np.nan, np.inf, -2.0)]
-    [batch] = sizes(name, [(5,)], [(37,)])  # some vectors of one matrix a lane
+    [batch] = sizes(name, [(5,)], [(19,)])  # some vectors of one matrix a lane
     for d in sizes(name, (3, 40, 600), (3, 18)):
         at = {"factor": (2, d - 2, 0)} | dict.fromkeys(MATRICES, (2, d - 2, d - 2))
         for which, wrong in cases if d == 3 else cases[::3]:
@@ -131,15 +131,15 @@ def bad_operands(name, dtype):
 def test_bad_items_are_nan_without_a_warning(name):
     gufunc = getattr(ufuncs, name)
     all_d = sizes(name, (3, 40, 600), (3, 18))
-    [batch] = sizes(name, [(5,)], [(37,)])
+    [batch] = sizes(name, [(5,)], [(19,)])
     good = {d: several(gufunc(*operands(name, batch, d, np.float32))) for d in all_d}
     for arrays, message in bad_operands(name, np.float32):
         with np.errstate(all="raise"):
             found = several(gufunc(*arrays))
-        expected = several(twin(name, *arrays))
+        expected = several(twin(name, *(x[:5] for x in arrays)))
         d = arrays[0].shape[-1]
         for x, y, z in zip(found, expected, good[d], strict=True):
-            np.testing.assert_array_equal(np.isnan(x), np.isnan(y), message)
+            np.testing.assert_array_equal(np.isnan(x[:5]), np.isnan(y), message)
             same_bits(np.delete(x, 2, 0), np.delete(z, 2, 0), message)
 
 
