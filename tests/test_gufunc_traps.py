@@ -116,12 +116,12 @@ def bad_operands(name, dtype):
             arrays = operands(name, batch, d, dtype)
             for i in which:
                 arrays[i][at.get(kinds[i], (2, d - 2))] = wrong
-            yield arrays, f"operands {which} are {wrong}, d = {d}"
+            yield d, arrays, f"operands {which} are {wrong}, d = {d}"
         for i in [i for i in rows if kinds[i] in MATRICES]:
             for wrong in (np.nan, np.inf, -np.inf, 90.0):  # the last is not positive definite
                 arrays = operands(name, batch, d, dtype)
                 arrays[i][2, d - 1, 0] = wrong
-                yield arrays, f"operand {i} is {wrong} below the diagonal, d = {d}"
+                yield d, arrays, f"operand {i} is {wrong} below the diagonal, d = {d}"
 
 
 # Lanes that hold a bad item, and those beyond the end of a row, raise flags that NumPy would
@@ -133,11 +133,10 @@ def test_bad_items_are_nan_without_a_warning(name):
     all_d = sizes(name, (3, 40, 600), (3, 10))
     [batch] = sizes(name, [(5,)], [(19,)])
     good = {d: several(gufunc(*operands(name, batch, d, np.float32))) for d in all_d}
-    for arrays, message in bad_operands(name, np.float32):
+    for d, arrays, message in bad_operands(name, np.float32):
         with np.errstate(all="raise"):
             found = several(gufunc(*arrays))
         expected = several(twin(name, *(x[:5] for x in arrays)))
-        d = arrays[0].shape[-1]
         for x, y, z in zip(found, expected, good[d], strict=True):
             np.testing.assert_array_equal(np.isnan(x[:5]), np.isnan(y), message)
             same_bits(np.delete(x, 2, 0), np.delete(z, 2, 0), message)
