@@ -90,7 +90,7 @@ def files(*patterns):
     Extension(
         "gkl._core",
         ["gkl/_core.pyx"],
-        include_dirs=["src_c", numpy.get_include()],
+        include_dirs=["src_c", "gkl", numpy.get_include()],
         define_macros=[
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
             ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
@@ -100,6 +100,6 @@ def files(*patterns):
     compiler_directives={"language_level": 3},
 )
 core.sources += files("src_c/*.c")
-core.depends += files("src_c/**/*.h", "src_c/**/*.def", "gkl/*.pyx", "gkl/*.pxi")
+core.depends += files("src_c/**/*.h", "src_c/**/*.def", "gkl/*.pyx", "gkl/*.pxi", "gkl/*.h")
 
 setup(ext_modules=[core], cmdclass={"build_ext": BuildExt})

@@ -4,6 +4,10 @@
  */
 #include <stdio.h>
 
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
 #include "internal.h"
 
 static const struct {
@@ -11,18 +15,20 @@ static const struct {
     gkl_kind p, q;
 } pairs[] = {
 #define DIAG_PAIR(name, p, q) {#name, GKL_##p, GKL_##q},
+#define MATRIX_PAIR DIAG_PAIR
 #include "kernels.def"
 #undef DIAG_PAIR
+#undef MATRIX_PAIR
 };
 
 static const struct {
     const char *prefix, *suffix;
     gkl_output output;
-    int weighted, nout, nout_unit;
+    int weighted, unit, nout;
     int place[GKL_MAX_OUT];
 } outputs[] = {
-#define PAIR_OUTPUT(prefix, suffix, output, weighted, n, n_unit, ...)                            \
-    {#prefix, #suffix, GKL_##output, weighted, n, n_unit, {__VA_ARGS__}},
+#define PAIR_OUTPUT(prefix, suffix, output, weighted, unit, n, ...)                              \
+    {#prefix, #suffix, GKL_##output, weighted, unit, n, {__VA_ARGS__}},
 #include "kernels.def"
 #undef PAIR_OUTPUT
 };
@@ -32,8 +38,10 @@ static const struct {
     gkl_kind p;
 } singles[] = {
 #define DIAG_SINGLE(name, p) {#name, GKL_##p},
+#define MATRIX_SINGLE DIAG_SINGLE
 #include "kernels.def"
 #undef DIAG_SINGLE
+#undef MATRIX_SINGLE
 };
 
 static const struct {
@@ -50,30 +58,74 @@ enum {
     MOST = (int)(sizeof pairs / sizeof pairs[0]) * (int)(sizeof outputs / sizeof outputs[0])
            + (int)(sizeof singles / sizeof singles[0])
                  * (int)(sizeof single_outputs / sizeof single_outputs[0]),
-    LONGEST = 64
+    LONGEST = 80
 };
 
 static gkl_kernel kernels[MOST];
 static char names[MOST][LONGEST], signatures[MOST][LONGEST];
 static int count;
 
+/* the order of the operands: a factor goes before the variances that it comes with */
+static const int operand_order[] = {0, GKL_FACTOR_P, 1, 2, GKL_FACTOR_Q, 3, GKL_WEIGHT};
+
+/* the operand that the gradient at this place is of */
+static int gradient_of(int place) { return place < GKL_FACTOR_P ? place - 1 : place; }
+
+static int is_matrix(gkl_kind kind) {
+    return kind == GKL_COV || kind == GKL_TRIL || kind == GKL_PRECISION;
+}
+
+/* Does the kernel take this operand? */
+static int takes(const gkl_kernel *k, int operand) {
+    switch (operand) {
+    case 0: return k->output != GKL_ENTROPY;
+    case 1: return 1;
+    case GKL_FACTOR_P: return k->p == GKL_LOW_RANK;
+    case GKL_FACTOR_Q: return k->q == GKL_LOW_RANK;
+    case GKL_WEIGHT: return k->weighted;
+    default: return k->q != GKL_UNIT;
+    }
+}
+
+/* its core dimensions in the signature */
+static const char *core(const gkl_kernel *k, int operand) {
+    switch (operand) {
+    case 1: return is_matrix(k->p) ? "(d,d)" : "(d)";
+    case 3: return is_matrix(k->q) ? "(d,d)" : "(d)";
+    case GKL_FACTOR_P: return "(d,r)";
+    case GKL_FACTOR_Q: return "(d,s)";
+    case GKL_WEIGHT: return "()";
+    default: return "(d)";
+    }
+}
+
+static const char *core_of_output(const gkl_kernel *k, int place) {
+    if (k->output == GKL_PER_DIM)
+        return "(d)";
+    return k->output == GKL_GRAD && place > 0 ? core(k, gradient_of(place)) : "()";
+}
+
 static void append(char *text, const char *more) {
     const size_t used = strlen(text);
     snprintf(text + used, LONGEST - used, "%s%s", used && text[used - 1] == ')' ? "," : "", more);
 }
 
-/* the names and signatures of one more kernel, whose other fields are set */
-static void add(const char *prefix, const char *name, const char *suffix) {
+/* One more kernel, whose kinds and output are set; of these places those that it has. */
+static void add(const char *prefix, const char *name, const char *suffix, int n, const int *place) {
     gkl_kernel *k = &kernels[count];
-    snprintf(names[count], LONGEST, "%s_%s%s", prefix, name, suffix);
     char *signature = signatures[count];
-    for (int i = 0; i < k->nin; ++i)
-        append(signature, k->weighted && i == k->nin - 1 ? "()" : "(d)");
+    snprintf(names[count], LONGEST, "%s_%s%s", prefix, name, suffix);
+    for (int i = 0; i < COUNT(operand_order); ++i)
+        if (takes(k, operand_order[i])) {
+            k->from[k->nin++] = operand_order[i];
+            append(signature, core(k, operand_order[i]));
+        }
     snprintf(signature + strlen(signature), LONGEST - strlen(signature), "->");
-    for (int i = 0; i < k->nout; ++i) {
-        const int per_dim = k->output == GKL_PER_DIM || (k->output == GKL_GRAD && k->place[i] > 0);
-        append(signature, per_dim ? "(d)" : "()");
-    }
+    for (int i = 0; i < n; ++i)
+        if (k->output != GKL_GRAD || place[i] == 0 || takes(k, gradient_of(place[i]))) {
+            k->place[k->nout++] = place[i];
+            append(signature, core_of_output(k, place[i]));
+        }
     k->name = names[count];
     k->signature = signature;
     ++count;
@@ -82,33 +134,37 @@ static void add(const char *prefix, const char *name, const char *suffix) {
 static void list(void) {
     for (int i = 0; i < COUNT(pairs); ++i)
         for (int j = 0; j < COUNT(outputs); ++j) {
-            const int unit = pairs[i].q == GKL_UNIT;
-            const int nout = unit ? outputs[j].nout_unit : outputs[j].nout;
-            if (nout == 0)
+            const gkl_kind p = pairs[i].p, q = pairs[i].q;
+            if (q == GKL_UNIT && !outputs[j].unit)
+                continue;
+            if (outputs[j].output == GKL_PER_DIM && (p > GKL_UNIT || q > GKL_UNIT))
                 continue;
             gkl_kernel *k = &kernels[count];
-            k->p = pairs[i].p;
-            k->q = pairs[i].q;
+            k->p = p;
+            k->q = q;
             k->output = outputs[j].output;
             k->weighted = outputs[j].weighted;
-            k->nin = (unit ? 2 : 4) + k->weighted;
-            k->nout = nout;
-            memcpy(k->place, outputs[j].place, sizeof k->place);
-            add(outputs[j].prefix, pairs[i].name, outputs[j].suffix);
+            add(outputs[j].prefix, pairs[i].name, outputs[j].suffix, outputs[j].nout,
+                outputs[j].place);
         }
+    static const int first[] = {0};
     for (int i = 0; i < COUNT(singles); ++i)
         for (int j = 0; j < COUNT(single_outputs); ++j) {
             gkl_kernel *k = &kernels[count];
             k->p = singles[i].p;
             k->q = GKL_UNIT;
             k->output = single_outputs[j].output;
-            k->nin = k->nout = 1;
-            add(single_outputs[j].prefix, singles[i].name, "");
+            add(single_outputs[j].prefix, singles[i].name, "", 1, first);
         }
 }
 
 const gkl_kernel *gkl_kernel_at(int index) {
+#if defined(_WIN32)
     if (count == 0)
         list();
+#else
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, list);
+#endif
     return index >= 0 && index < count ? &kernels[index] : NULL;
 }

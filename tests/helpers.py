@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the tests of gufuncs, facade and reliability share: operands, layouts, bits."""
 
+import functools
 import os
 import re
 import subprocess
@@ -13,25 +14,81 @@ from gkl import reference
 FLOATS = (np.float32, np.float64)
 
 
+# One of each family of outputs, for what need not be tested of every gufunc.
+SOME = ["kl_diag_var", "kl_diag_std_logvar_grad", "kl_unit_logvar_vjp", "kl_diag_logvar_parts"]
+SOME += ["kl_unit_std_per_dim", "jeffreys_diag_logvar_var", "entropy_diag_std"]
+SOME_MATRICES = ["kl_full_cov", "kl_full_tril_precision_grad", "kl_unit_cov_vjp"]
+SOME_MATRICES += ["kl_diag_full_std_cov_parts", "jeffreys_full_precision", "entropy_full_cov"]
+SOME_MATRICES += ["kl_low_rank_grad", "kl_full_low_rank_cov", "kl_low_rank_diag_var_terms"]
+
+MATRICES = ("cov", "tril", "precision")
+
+
+@functools.cache
 def operand_names(name):
     """The operands of a gufunc, such as mean_p, var_p, weight."""
     return re.findall(r"^(\w+) : array_like", reference.docstring(name), re.MULTILINE)
 
 
+def kind_of(operand):
+    """What an operand is, such as mean, var or weight."""
+    return operand.removesuffix("_p").removesuffix("_q")
+
+
 def core_ndims(gufunc):
     """How many core dimensions each operand has, then each result."""
-    return [part.count("d") for part in re.findall(r"\(([^)]*)\)", gufunc.signature)]
+    parts = re.findall(r"\(([^)]*)\)", gufunc.signature)
+    return [len(part.split(",")) if part else 0 for part in parts]
 
 
-def operands(name, batch, d, dtype=np.float64, seed=0):
-    """Generic operands of a gufunc, all of this batch shape."""
+def through_matrices(name):
+    """Is this not a gufunc of diagonal Gaussians?"""
+    return any(kind_of(operand) in (*MATRICES, "factor") for operand in operand_names(name))
+
+
+def sizes(name, vectors, matrices):
+    """Batches and d for a gufunc: a matrix of d is as much as a row of d^2."""
+    return matrices if through_matrices(name) else vectors
+
+
+def lower_factors(rng, batch, d):
+    """Lower triangular, of positive diagonal, well-conditioned."""
+    below = np.tril(rng.normal(size=(*batch, d, d)), -1) / (2 * np.sqrt(max(d, 1)))
+    return below + np.eye(d) * np.exp(rng.normal(size=(*batch, 1, d)) / 3)
+
+
+def parameter(rng, kind, batch, d, rank):
+    if kind == "weight":
+        return rng.normal(size=batch)
+    if kind in MATRICES:
+        x = lower_factors(rng, batch, d)
+        return x if kind == "tril" else x @ np.swapaxes(x, -1, -2)
+    if kind == "factor":
+        return rng.normal(size=(*batch, d, rank)) / 2
+    x = rng.normal(size=(*batch, d))
+    return np.exp(x) if kind in ("var", "std") else x
+
+
+def operands(name, batch, d, dtype=np.float64, seed=0, ranks=(2, 3)):
+    """Generic operands of a gufunc, all of this batch shape; ranks of the factors of p and q."""
     rng = np.random.default_rng(seed)
-    found = []
-    for operand in operand_names(name):
-        shape = batch if operand == "weight" else (*batch, d)
-        x = rng.normal(size=shape)
-        found.append(np.asarray(np.exp(x) if operand[:3] in ("var", "std") else x, dtype))
-    return found
+    return [
+        np.asarray(parameter(rng, kind_of(x), batch, d, ranks[x.endswith("_q")]), dtype)
+        for x in operand_names(name)
+    ]
+
+
+def spoil_upper(name, arrays, wrong=np.nan):
+    """The same operands with something else above the diagonals, which is not read."""
+    return [
+        np.where(np.tri(x.shape[-1], dtype=bool), x, x.dtype.type(wrong))
+        if kind_of(operand) in MATRICES else x
+        for operand, x in zip(operand_names(name), arrays, strict=True)
+    ]  # fmt: skip
+
+
+def twin(name, *arrays):
+    return reference.twin(name)(*arrays)
 
 
 def several(found):

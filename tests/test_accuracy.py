@@ -24,7 +24,7 @@ from gkl import _core, reference, ufuncs
 
 BOUND = 4  # eps
 JEFFREYS_BOUND = 6
-NAMES = reference.names()
+NAMES = reference.names("diag")
 KINDS = ("var", "std", "logvar")
 DTYPES = (np.float32, np.float64)
 PAIRS = [*itertools.product(KINDS, KINDS), *((p, None) for p in KINDS)]

@@ -4,6 +4,7 @@
  *
  *     cc -std=gnu11 -O2 -ffp-contract=off -fopenmp -Isrc_c tests/native/[a-z]*.c src_c/[a-z]*.c -lm -lpthread
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -11,20 +12,79 @@
 
 #include "harness.h"
 
-/* The list: names of their own, and the numbers of operands that the signatures say. */
+static int distinct(int n, const int *places, int most) {
+    unsigned seen = 0;
+    for (int i = 0; i < n; ++i) {
+        if (places[i] < 0 || places[i] >= most || (seen >> places[i] & 1))
+            return 0;
+        seen |= 1u << places[i];
+    }
+    return 1;
+}
+
+static const gkl_kernel *named(const char *name) {
+    int i = 0;
+    while (gkl_kernel_at(i) && strcmp(gkl_kernel_at(i)->name, name) != 0)
+        ++i;
+    return gkl_kernel_at(i);
+}
+
+/* a kernel of the list, its places one digit each */
+static void expect(const char *name, const char *signature, const char *from, const char *place) {
+    const gkl_kernel *k = named(name);
+    check(k != NULL, "%s is not there", name);
+    if (!k)
+        return;
+    check(strcmp(k->signature, signature) == 0, "%s: %s", name, k->signature);
+    check((int)strlen(from) == k->nin && (int)strlen(place) == k->nout, "%s: %d to %d", name,
+          k->nin, k->nout);
+    for (int i = 0; i < k->nin; ++i)
+        check(k->from[i] == from[i] - '0', "%s: operand %d is %d", name, i, k->from[i]);
+    for (int i = 0; i < k->nout; ++i)
+        check(k->place[i] == place[i] - '0', "%s: output %d is %d", name, i, k->place[i]);
+}
+
+static void *first_kernel(void *unused) {
+    (void)unused;
+    return (void *)gkl_kernel_at(0);
+}
+
+/* The list: names of their own, and the numbers of operands that the signatures say. It is made
+ * by the first who asks. */
 static void test_list(void) {
     int n = 0;
     group_begin("list of kernels");
+    pthread_t thread[8];
+    for (int i = 0; i < 8; ++i)
+        check(pthread_create(&thread[i], NULL, first_kernel, NULL) == 0, "thread %d", i);
+    for (int i = 0; i < 8; ++i) {
+        void *found;
+        pthread_join(thread[i], &found);
+        check(found && found == (const void *)gkl_kernel_at(0), "thread %d sees another list", i);
+    }
     for (const gkl_kernel *k; (k = gkl_kernel_at(n)) != NULL; ++n) {
         int operands = 0;
         for (const char *c = k->signature; *c; ++c)
             operands += *c == '(';
         check(operands == k->nin + k->nout, "%s: %s", k->name, k->signature);
+        check(distinct(k->nin, k->from, GKL_MAX_IN), "%s: places of operands", k->name);
+        check(distinct(k->nout, k->place, GKL_MAX_OUT), "%s: places of outputs", k->name);
+        check(k->nin > 0 && k->nout > 0, "%s has nothing", k->name);
         for (int i = 0; i < n; ++i)
             check(strcmp(k->name, gkl_kernel_at(i)->name) != 0, "%s twice", k->name);
     }
-    check(n > 100, "%d kernels", n);
+    check(n > 500, "%d kernels", n);
     check(gkl_kernel_at(-1) == NULL, "a kernel before the first");
+    expect("kl_diag_var_std_grad", "(d),(d),(d),(d)->(),(d),(d),(d),(d)", "0123", "01234");
+    expect("kl_unit_std_vjp", "(d),(d),()->(d),(d)", "014", "12");
+    expect("entropy_full_cov", "(d,d)->()", "1", "0");
+    expect("kl_full_tril_grad_q", "(d),(d,d),(d),(d,d)->(),(d),(d,d)", "0123", "034");
+    expect("kl_unit_low_rank_grad", "(d),(d,r),(d)->(),(d),(d,r),(d)", "051", "0152");
+    expect("kl_low_rank_vjp",
+           "(d),(d,r),(d),(d),(d,s),(d),()->(d),(d,r),(d),(d),(d,s),(d)", "0512634", "152364");
+    expect("kl_full_low_rank_cov_parts", "(d),(d,d),(d),(d,s),(d)->(),(),()", "01263", "345");
+    expect("entropy_low_rank", "(d,r),(d)->()", "51", "0");
+    check(!named("kl_full_cov_per_dim") && !named("kl_unit_cov_grad_p"), "one too many");
     group_end();
 }
 
