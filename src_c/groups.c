@@ -278,17 +278,22 @@ static int is_finite(const gkl_batch *b, ptrdiff_t lane) {
     return 1;
 }
 
-/* Items without a divergence: NaN in all that they give. */
-static ptrdiff_t judge(const gkl_batch *b) {
+/* Items without a divergence: NaN in all that they give.  What is not finite may have come into the
+ * parts of the operands that are set once, too. */
+static ptrdiff_t judge(gkl_batch *b) {
     const gkl_plan *plan = b->plan;
     const int place = plan->job->output == GKL_TERMS ? 3 : 0;
     const gkl_type type = plan->is_f64 ? GKL_F64 : GKL_F32;
     const ptrdiff_t vector = b->lanes * plan->size;
     ptrdiff_t bad = 0;
+    int finite = 1;
     for (ptrdiff_t lane = 0; lane < b->count; ++lane) {
         const char *at = (const char *)b->group.out[place] + lane * plan->size;
         const double value = gkl_read(type, at);
-        if (fabs(value) <= DBL_MAX || (isinf(value) && is_finite(b, lane)))
+        if (fabs(value) <= DBL_MAX)
+            continue;
+        finite = 0;
+        if (isinf(value) && is_finite(b, lane))
             continue;
         ++bad;
         for (int k = 0; k < GKL_MAX_OUT; ++k) {
@@ -300,6 +305,9 @@ static ptrdiff_t judge(const gkl_batch *b) {
                 gkl_write(plan->is_f64, x + i * vector + lane * plan->size, (double)NAN);
         }
     }
+    for (int i = 0; i < b->ninputs && !finite; ++i)
+        if (is_matrix(plan->job, b->inputs[i]))
+            prepare_matrix(b, b->group.in[b->inputs[i]], packed_size(plan, b->inputs[i]));
     return bad;
 }
 

@@ -13,7 +13,7 @@
 #include "emit.h"
 #include "groups.h"
 
-enum { POLL_WORK = 1 << 25, POLL_TASKS = 32 }; /* between two looks at `poll` */
+enum { POLL_WORK = 1 << 25 }; /* between two looks at `poll` */
 
 /* Every task runs with the default floating-point state, whatever its thread has: flushed
  * denormals or another rounding would show in the results, unmasked traps would kill the process.
@@ -177,7 +177,7 @@ static void join_segments(gkl_plan *plan) {
 /* tasks in portions, so that an interrupt is seen in time */
 static int do_tasks(gkl_plan *plan, int nthreads) {
     const ptrdiff_t items = gkl_max(plan->rows_per_task * plan->kept_per_task, 1);
-    const ptrdiff_t portion = gkl_max(POLL_WORK / items / plan->work * plan->segments, POLL_TASKS);
+    const ptrdiff_t portion = gkl_max(POLL_WORK / items / plan->work * plan->segments, nthreads);
     for (plan->first_task = 0; plan->first_task < plan->tasks; plan->first_task += portion) {
         gkl_parallel(gkl_min(portion, plan->tasks - plan->first_task), nthreads, task, plan);
         if (plan->failed)

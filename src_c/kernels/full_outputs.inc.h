@@ -199,7 +199,9 @@ static void FN(single)(const gkl_group *g) {
     FN(tally) logs;
     memset(&logs, 0, sizeof logs);
     FN(add_logs)(s.pivot, d, g->p == GKL_PRECISION ? -1 : 1, &logs);
-    const vec value = vset((REAL)0.5) * (FN(tally_total)(&logs, 1) + vset((REAL)d * (1 + LOG_2_PI)));
+    vec value = vset((REAL)0.5) * (FN(tally_total)(&logs, 1) + vset((REAL)d * (1 + LOG_2_PI)));
+    for (ptrdiff_t i = 0; i < FN(triangle_size)(d); ++i) /* NaN where a factor is not finite */
+        value = vfma(s.l[i], vset(0), value);
     FN(put)(g, 0, FN(where_definite)(&s, d, value));
 }
 
