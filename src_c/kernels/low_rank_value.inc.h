@@ -148,7 +148,7 @@ typedef struct {
 /* What the recursion carries, and its scratch: in all 5 to 6 rank^2 + 22 rank vectors. */
 typedef struct {
     vec *root_p, *root_q;    /* G */
-    vec *change;             /* dC, lower rows */
+    vec *change;             /* dC */
     vec *m, *n, *o;          /* M, N, O; m and o as lower rows */
     vec *c_p, *gain_p, *c_q, *gain_q, *df, *cg_p, *cg_q, *dc, *beta, *dk, *a, *b, *t, *mean;
 } low_rank_state;
@@ -180,19 +180,26 @@ INLINE vec low_rank_both(ptrdiff_t n, const low_rank_state *s, const vec *fp, co
                                s->t, 1);
     *dp = vp + share_p;
     *dq = vq + share_q;
-    low_rank_symmetric(n, s->change, fp, s->dc, fq, s->beta, 1);
-    for (ptrdiff_t i = 0; i < n; ++i)
-        s->dc[i] = s->dc[i] + s->cg_q[i];
+    const vec *row = s->change;
+    memcpy(s->dc, s->cg_q, (size_t)n * sizeof(vec));
+    for (ptrdiff_t i = 0; i < n; ++i, row += n) {
+        vec sum = s->cg_p[i];
+        for (ptrdiff_t j = 0; j < n; ++j) {
+            sum = vfma(row[j], fq[j], sum);
+            s->dc[j] = vfma(row[j], fp[i], s->dc[j]);
+        }
+        s->beta[i] = sum;
+    }
     const vec dd =
         (vp - vq) + (low_rank_dot(n, s->df, s->c_p) + low_rank_dot(n, fq, s->dc));
     for (ptrdiff_t i = 0; i < n; ++i) {
         s->dk[i] = vfma(-s->gain_q[i], dd, s->dc[i]) * *inverse_p;
-        s->beta[i] = vfma(-s->gain_p[i], dd, s->beta[i] + s->cg_p[i]);
+        s->beta[i] = vfma(-s->gain_p[i], dd, s->beta[i]);
     }
 
     low_rank_symmetric(n, s->m, s->df, s->a, s->df, s->a, 0);
     low_rank_symmetric(n, s->o, fq, s->b, fq, s->b, 0);
-    const vec *row = s->n;
+    row = s->n;
     for (ptrdiff_t i = 0; i < n; ++i, row += n) {
         vec sum = s->a[i];
         for (ptrdiff_t j = 0; j < n; ++j) {
@@ -207,16 +214,17 @@ INLINE vec low_rank_both(ptrdiff_t n, const low_rank_state *s, const vec *fp, co
     const vec half_g = vset((REAL)0.5) * *g;
     for (ptrdiff_t i = 0; i < n; ++i)
         s->b[i] = vfma(-half_g, s->gain_q[i], s->b[i]);
-    for (ptrdiff_t i = 0; i < n; mixed += n, change += ++i, m += i, o += i) {
+    for (ptrdiff_t i = 0; i < n; mixed += n, change += n, m += ++i, o += i) {
         const vec kp = s->gain_p[i], kq = s->gain_q[i], dk = *dp * s->dk[i];
         for (ptrdiff_t j = 0; j <= i; ++j) {
-            change[j] = vfma(-kp, s->dc[j], vfma(-s->beta[i], s->gain_q[j], change[j]));
             m[j] = vfma(s->c_p[i], s->gain_p[j], m[j]);
             o[j] = vfma(dk, s->dk[j],
                         vfma(-s->b[i], s->gain_q[j], vfma(-kq, s->b[j], o[j])));
         }
-        for (ptrdiff_t j = 0; j < n; ++j)
+        for (ptrdiff_t j = 0; j < n; ++j) {
+            change[j] = vfma(-kp, s->dc[j], vfma(-s->beta[i], s->gain_q[j], change[j]));
             mixed[j] = vfma(s->c_p[i], s->dk[j], vfma(-s->a[i], s->gain_q[j], mixed[j]));
+        }
     }
     return dd;
 }
@@ -254,7 +262,7 @@ INLINE vec low_rank_alone_q(ptrdiff_t n, const low_rank_state *s, const vec *f, 
 
 static low_rank_sums low_rank_walk(const low_rank_side *p, const low_rank_side *q, vec *work) {
     const ptrdiff_t n = p->rank > q->rank ? p->rank : q->rank;
-    const vec zero = vset(0);
+    const vec zero = vset(0), half = vset((REAL)0.5);
     const FN(tally) none = {zero, zero};
     const low_rank_state s = low_rank_start(n, work);
     FN(tally) mahalanobis = none, trace = none, logdet = none, cov = none;
@@ -270,6 +278,8 @@ static low_rank_sums low_rank_walk(const low_rank_side *p, const low_rank_side *
             dd = low_rank_alone_p(n, &s, p->factor + k * n, vp, vq, &dp, &g);
             inverse_q = vset(1) / vq;
         }
+        /* beyond the condition numbers that leave digits, dd may have none */
+        dd = vselect(vboth(vless_equal(-half * dq, dd), vless_equal(dd, dq)), dd, dp - dq);
         const FN(ratio) x = FN(ratio_careful)(dp, dq, dd, OF_DIFFERENCE, dp, dq, zero, 0);
         vec miss = p->mean ? p->mean[k] : zero;
         if (q->mean)
