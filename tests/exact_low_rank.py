@@ -11,6 +11,7 @@ import numpy as np
 from exact import MP, slope_of_variance, variance
 
 DIGITS = 150
+NOTHING = 1e-100  # what is less has come from 0
 
 
 class LowRank:
@@ -66,7 +67,8 @@ class LowRank:
 
     def squared_diagonal(self, var):
         """diag(S^-1 diag(var) S^-1)"""
-        inner = product(self.roots, [[a * x for x in z] for a, z in zip(var, self.roots)])
+        image = [[a * x for x in z] for a, z in zip(var, self.roots, strict=True)]
+        inner = product(self.roots, image)
         return [
             a / v**2 - 2 * a * dot(z, z) / v + dot(z, [dot(row, z) for row in inner])
             for a, v, z in zip(var, self.var, self.roots, strict=True)
@@ -136,8 +138,7 @@ def low_rank_gradients(p, q):
         z, h_q, solved = q.solve(delta), q.solve(q.factor), q.solve(p.factor)
         d_factor_p = subtract(q.solve(p.factor), p.solve(p.factor))
         d_var_p = [
-            (x - y) / 2
-            for x, y in zip(q.inverse_diagonal(), p.inverse_diagonal(), strict=True)
+            (x - y) / 2 for x, y in zip(q.inverse_diagonal(), p.inverse_diagonal(), strict=True)
         ]
         # H = Sq^-1 (Sp + delta delta^T) Sq^-1 - Sq^-1: d/dSq = -H/2
         image = [[a * x for x in row] for a, row in zip(p.var, h_q, strict=True)]
@@ -177,7 +178,7 @@ def subtract(x, y):
 
 
 def to_array(rows):
-    return np.array([[float(x) for x in row] for row in rows])
+    return np.array([[float(x) if abs(x) > NOTHING else 0.0 for x in row] for row in rows])
 
 
 def families(rng, d, r, s):
