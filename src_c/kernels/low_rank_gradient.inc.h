@@ -115,14 +115,14 @@ static void low_rank_diagonal(const low_rank_model *x, const low_rank_model *y, 
                               const int reversed, vec *sum, vec *work) {
     const ptrdiff_t r = x->of.rank, s = y->of.rank, d = x->of.dim;
     vec *above_x = work, *above_y = above_x + r * r, *b = above_y + s * s, *w = b + r * s;
-    vec *g_x = w + (r > s ? r : s), *g_y = g_x + r, *left = g_y + s, *right = left + s;
+    vec *g_x = w + (r > s ? r : s), *g_y = x == y ? g_x : g_x + r, *left = g_x + r + s, *right = left + s;
     low_rank_clear(r * r + s * s + r * s, work);
     for (ptrdiff_t i = 0; i < d; ++i) {
         const ptrdiff_t k = reversed ? i : d - 1 - i;
         const vec *gain_x = x->gain + k * r, *gain_y = y->gain + k * s;
         const vec *f_x = x->of.factor + k * r, *f_y = y->of.factor + k * s;
         const vec s_x = low_rank_above(x, k, above_x, w, g_x);
-        const vec s_y = low_rank_above(y, k, above_y, w, g_y);
+        const vec s_y = x == y ? s_x : low_rank_above(y, k, above_y, w, g_y);
         low_rank_rows_times(r, s, b, gain_x, left, left, left, 0);
         const vec t = low_rank_dot(s, left, gain_y);
         sum[k] = reversed ? sum[k] + t : vfma(s_x * s_y, dv[k], t);

@@ -78,6 +78,34 @@ INLINE void low_rank_add_outer(ptrdiff_t m, ptrdiff_t n, const vec *x, const vec
             a[i * n + j] = vfma(x[i], y[j], a[i * n + j]);
 }
 
+/* u <- u + a x and v <- v + a^T y, for `rows` rows of n */
+INLINE void low_rank_some_rows(ptrdiff_t n, const vec *a, const vec *x, vec *u, const vec *y, vec *v,
+                               const int rows) {
+    vec s[4];
+    for (int l = 0; l < rows; ++l)
+        s[l] = u[l];
+    for (ptrdiff_t j = 0; j < n; ++j) {
+        const vec xj = x[j];
+        vec vj = v[j];
+        for (int l = 0; l < rows; ++l) {
+            s[l] = vfma(a[l * n + j], xj, s[l]);
+            vj = vfma(a[l * n + j], y[l], vj);
+        }
+        v[j] = vj;
+    }
+    for (int l = 0; l < rows; ++l)
+        u[l] = s[l];
+}
+
+INLINE void low_rank_both_ways(ptrdiff_t n, const vec *a, const vec *x, vec *u, const vec *y,
+                               vec *v) {
+    ptrdiff_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        low_rank_some_rows(n, a + i * n, x, u + i, y + i, v, 4);
+    for (; i < n; ++i)
+        low_rank_some_rows(n, a + i * n, x, u + i, y + i, v, 1);
+}
+
 /* u = a x and, when there is a y, v = a y, for a symmetric a whose lower rows follow one another */
 INLINE void low_rank_symmetric(ptrdiff_t n, const vec *a, const vec *x, vec *u, const vec *y, vec *v,
                                const int two) {
@@ -97,6 +125,30 @@ INLINE void low_rank_symmetric(ptrdiff_t n, const vec *a, const vec *x, vec *u, 
     }
 }
 
+/* `rows` rows of G: of c, K and C g, and then of the next G */
+INLINE void low_rank_renew(ptrdiff_t n, vec *root, const vec *t, vec part, vec inverse, vec *c,
+                           vec *gain, vec *cg, const int two, const int rows) {
+    vec s[4], w[4];
+    for (int l = 0; l < rows; ++l)
+        s[l] = w[l] = vset(0);
+    for (ptrdiff_t j = 0; j < n; ++j)
+        for (int l = 0; l < rows; ++l) {
+            s[l] = vfma(root[l * n + j], t[j], s[l]);
+            if (two)
+                w[l] = vfma(root[l * n + j], t[n + j], w[l]);
+        }
+    for (int l = 0; l < rows; ++l) {
+        c[l] = s[l];
+        gain[l] = s[l] * inverse;
+        if (two)
+            cg[l] = w[l];
+        s[l] = s[l] * -part;
+    }
+    for (ptrdiff_t j = 0; j < n; ++j)
+        for (int l = 0; l < rows; ++l)
+            root[l * n + j] = vfma(s[l], t[j], root[l * n + j]);
+}
+
 /* One row of a filter: c = C f and K = c/D, and C g for a second vector; gives 1/D and `share`, which
  * is f^T C f; then C for the next row.  t is room for 2 rank. */
 INLINE vec low_rank_step(ptrdiff_t n, vec *root, const vec *f, vec v, vec *c, vec *gain, vec *share,
@@ -105,15 +157,11 @@ INLINE vec low_rank_step(ptrdiff_t n, vec *root, const vec *f, vec v, vec *c, ve
     low_rank_rows_times(n, n, root, f, t, g, t + n, two);
     *share = low_rank_dot(n, t, t);
     const vec inverse = one / (v + *share), part = inverse / (one + vsqrt(v * inverse));
-    for (ptrdiff_t i = 0; i < n; ++i, root += n) {
-        const vec s = low_rank_dot(n, root, t), k = s * part;
-        if (two)
-            cg[i] = low_rank_dot(n, root, t + n);
-        for (ptrdiff_t j = 0; j < n; ++j)
-            root[j] = vfma(-k, t[j], root[j]);
-        c[i] = s;
-        gain[i] = s * inverse;
-    }
+    ptrdiff_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        low_rank_renew(n, root + i * n, t, part, inverse, c + i, gain + i, cg + i, two, 4);
+    for (; i < n; ++i)
+        low_rank_renew(n, root + i * n, t, part, inverse, c + i, gain + i, cg + i, two, 1);
     return inverse;
 }
 
@@ -180,16 +228,9 @@ INLINE vec low_rank_both(ptrdiff_t n, const low_rank_state *s, const vec *fp, co
                                s->t, 1);
     *dp = vp + share_p;
     *dq = vq + share_q;
-    const vec *row = s->change;
     memcpy(s->dc, s->cg_q, (size_t)n * sizeof(vec));
-    for (ptrdiff_t i = 0; i < n; ++i, row += n) {
-        vec sum = s->cg_p[i];
-        for (ptrdiff_t j = 0; j < n; ++j) {
-            sum = vfma(row[j], fq[j], sum);
-            s->dc[j] = vfma(row[j], fp[i], s->dc[j]);
-        }
-        s->beta[i] = sum;
-    }
+    memcpy(s->beta, s->cg_p, (size_t)n * sizeof(vec));
+    low_rank_both_ways(n, s->change, fq, s->beta, fp, s->dc);
     const vec dd =
         (vp - vq) + (low_rank_dot(n, s->df, s->c_p) + low_rank_dot(n, fq, s->dc));
     for (ptrdiff_t i = 0; i < n; ++i) {
@@ -199,15 +240,7 @@ INLINE vec low_rank_both(ptrdiff_t n, const low_rank_state *s, const vec *fp, co
 
     low_rank_symmetric(n, s->m, s->df, s->a, s->df, s->a, 0);
     low_rank_symmetric(n, s->o, fq, s->b, fq, s->b, 0);
-    row = s->n;
-    for (ptrdiff_t i = 0; i < n; ++i, row += n) {
-        vec sum = s->a[i];
-        for (ptrdiff_t j = 0; j < n; ++j) {
-            sum = vfma(row[j], fq[j], sum);
-            s->b[j] = vfma(row[j], s->df[i], s->b[j]);
-        }
-        s->a[i] = sum;
-    }
+    low_rank_both_ways(n, s->n, fq, s->a, s->df, s->b);
     *g = vmax(vset(0), low_rank_dot(n, s->df, s->a) + low_rank_dot(n, fq, s->b));
 
     vec *change = s->change, *m = s->m, *o = s->o, *mixed = s->n;
