@@ -40,6 +40,7 @@ typedef enum { SOLVE, TIMES, SOLVE_TRANSPOSED, TIMES_TRANSPOSED } factor_use;
 #include "kernels/lanes.inc.h"
 #include "kernels/full.inc.h"
 #include "kernels/full_outputs.inc.h"
+#include "kernels/low_rank.inc.h"
 #undef BITS
 
 #define BITS 64
@@ -53,6 +54,7 @@ typedef enum { SOLVE, TIMES, SOLVE_TRANSPOSED, TIMES_TRANSPOSED } factor_use;
 #include "kernels/lanes.inc.h"
 #include "kernels/full.inc.h"
 #include "kernels/full_outputs.inc.h"
+#include "kernels/low_rank.inc.h"
 
 static int available(void) { return ISA_AVAILABLE; }
 
@@ -95,6 +97,8 @@ const gkl_table GKL_PASTE(gkl_, ISA) = {
     .tile = TILE,
     .full = {full_group_f32, full_group_f64},
     .full_work = {full_work_f32, full_work_f64},
+    .low_rank = {low_rank_group_f32, low_rank_group_f64},
+    .low_rank_work = {low_rank_work_f32, low_rank_work_f64},
     .pack = {pack_f32, pack_f64},
     .unpack = {unpack_f32, unpack_f64},
     .accumulate = {accumulate_f32, accumulate_f64},
