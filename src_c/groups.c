@@ -8,37 +8,9 @@
 #include <stdlib.h>
 
 #include "emit.h"
+#include "packing.h"
 
-enum { MOST_LANES = GKL_PAD, ALIGNMENT = 64, FLAT = 16 /* d of matrices that are packed whole */ };
-
-/* One task's group and what it is made of. */
-typedef struct {
-    const gkl_plan *plan;
-    gkl_group group;
-    ptrdiff_t lanes, count; /* of which hold items of their own */
-    int inputs[GKL_MAX_IN], ninputs, outputs[GKL_MAX_OUT], noutputs; /* those that there are */
-    const char *in[GKL_MAX_IN][MOST_LANES];
-    char *out[GKL_MAX_OUT][MOST_LANES];
-    const char *first_in[GKL_MAX_IN]; /* of the run along the innermost axis, */
-    char *first_out[GKL_MAX_OUT];
-    ptrdiff_t run, run_end;           /* from this row to that */
-    char *flat;                       /* vectors: a row of a gradient */
-    char *rows;                       /* a row of each lane as contiguous numbers */
-    ptrdiff_t row_length;
-    int place[FLAT * FLAT]; /* where in panels the elements of a small matrix go */
-} gkl_batch;
-
-static int is_matrix(const gkl_job *job, int operand) {
-    const gkl_kind kind = operand == 1 || operand == GKL_FACTOR_P ? job->p : job->q;
-    return (operand == 1 || operand == 3 || operand >= GKL_FACTOR_P) && kind >= GKL_COV
-           && kind <= GKL_PRECISION;
-}
-
-ptrdiff_t gkl_columns(const gkl_job *job, int operand) {
-    if (is_matrix(job, operand))
-        return job->dim;
-    return operand == GKL_FACTOR_P ? job->rank_p : operand == GKL_FACTOR_Q ? job->rank_q : 1;
-}
+enum { ALIGNMENT = 64 };
 
 static int is_full(gkl_kind kind) { return kind >= GKL_COV && kind <= GKL_PRECISION; }
 
@@ -69,7 +41,7 @@ static int shares_factor(const gkl_job *job, int is_q) {
         items *= job->shape[axis];
         shared &= x->stride[axis] == 0 || job->shape[axis] == 1;
     }
-    return shared && items > MOST_LANES && job->dim > 1
+    return shared && items > GKL_MOST_LANES && job->dim > 1
            && (kind == GKL_COV || (kind == GKL_PRECISION && other == GKL_PRECISION));
 }
 
@@ -99,178 +71,15 @@ int gkl_share_factors(gkl_job *job, void *memory[2]) {
     return 0;
 }
 
-/* vectors that an operand or its gradient takes when packed */
-static ptrdiff_t packed_size(const gkl_plan *plan, int operand) {
-    const ptrdiff_t d = plan->job->dim, tile = plan->tile, tiles = gkl_ceil(d, tile);
-    if (operand == GKL_WEIGHT)
-        return 1;
-    return is_matrix(plan->job, operand) ? tiles * (tiles + 1) / 2 * tile * tile + 1
-                                         : d * gkl_columns(plan->job, operand);
-}
-
-/* element (i, 0) of a matrix in panels; (i, j) is tile vectors further for each j */
-static char *panel_row(const gkl_batch *b, void *matrix, ptrdiff_t i) {
-    const ptrdiff_t tile = b->plan->tile, panel = i / tile;
-    return (char *)matrix
-           + (panel * (panel + 1) / 2 * tile * tile + i % tile) * b->lanes * b->plan->size;
-}
-
-/* n numbers of every lane, `step` bytes apart, to vectors that are `stride` apart or at `place` */
-static void pack_row(const gkl_batch *b, gkl_type type, const char *const *lane, ptrdiff_t offset,
-                     ptrdiff_t n, ptrdiff_t step, ptrdiff_t readable, char *to, ptrdiff_t stride,
-                     const int *place) {
-    const gkl_plan *plan = b->plan;
-    const void *from[MOST_LANES];
-    const int direct = type >= GKL_F32 && (step == plan->size || n == 1);
-    for (ptrdiff_t i = 0; i < b->lanes; ++i) {
-        from[i] = lane[i] + offset;
-        if (!direct) {
-            char *row = b->rows + i * b->row_length * plan->size;
-            gkl_gather(type, lane[i] + offset, 1, 0, n, step, row);
-            from[i] = row;
-        }
-    }
-    plan->table->pack[plan->is_f64](from, n, direct ? readable : b->row_length, to, stride, place);
-}
-
-/* the lower triangle; what is beside it has been set once and for all */
-static void pack_matrix(const gkl_batch *b, gkl_type type, const gkl_array *x,
-                        const char *const *lane, char *to) {
-    const gkl_plan *plan = b->plan;
-    const ptrdiff_t d = plan->job->dim;
-    if (d <= FLAT && type >= GKL_F32 && x->across == plan->size && x->step == d * plan->size) {
-        pack_row(b, type, lane, 0, d * d, plan->size, d * d, to, 0, b->place);
-        return;
-    }
-    for (ptrdiff_t i = 0; i < d; ++i)
-        pack_row(b, type, lane, i * x->step, i + 1, x->across, d, panel_row(b, to, i), plan->tile,
-                 NULL);
-}
-
-/* zeros above the diagonal, in its tiles; the identity where the last tiles are beyond d; and behind
- * the matrix a place for what is not wanted of it */
-static void prepare_matrix(gkl_batch *b, char *to, ptrdiff_t size) {
-    const gkl_plan *plan = b->plan;
-    const ptrdiff_t d = plan->job->dim, tile = plan->tile, vector = b->lanes * plan->size;
-    memset(to, 0, (size_t)(size * vector));
-    for (ptrdiff_t i = d; i < gkl_ceil(d, tile) * tile; ++i)
-        for (ptrdiff_t lane = 0; lane < b->lanes; ++lane)
-            gkl_write(plan->is_f64, panel_row(b, to, i) + i * tile * vector + lane * plan->size, 1);
-    for (ptrdiff_t i = 0; d <= FLAT && i < d; ++i)
-        for (ptrdiff_t j = 0; j < d; ++j)
-            b->place[i * d + j] =
-                j <= i ? (int)((panel_row(b, to, i) - to) / vector + j * tile) : (int)size - 1;
-}
-
-/* A Cholesky factor that the caller has, and weights, are of the results' type. */
-static gkl_type type_of(const gkl_plan *plan, int operand) {
-    const int given = operand == GKL_WEIGHT
-                      || (operand >= GKL_FACTOR_P && is_matrix(plan->job, operand));
-    return !given ? plan->job->storage : plan->is_f64 ? GKL_F64 : GKL_F32;
-}
-
-static void pack(const gkl_batch *b, int k) {
-    const gkl_plan *plan = b->plan;
-    const gkl_array *x = &plan->job->in[k];
-    const gkl_type type = type_of(plan, k);
-    const ptrdiff_t d = plan->job->dim, columns = gkl_columns(plan->job, k);
-    char *to = b->group.in[k];
-    if (is_matrix(plan->job, k))
-        pack_matrix(b, type, x, b->in[k], to);
-    else if (k == GKL_WEIGHT)
-        pack_row(b, type, b->in[k], 0, 1, 0, 1, to, 1, NULL);
-    else if (k < GKL_FACTOR_P)
-        pack_row(b, type, b->in[k], 0, d, x->step, d, to, 1, NULL);
-    else
-        for (ptrdiff_t i = 0; i < d; ++i)
-            pack_row(b, type, b->in[k], i * x->step, columns, x->across, columns,
-                     to + i * columns * b->lanes * plan->size, 1, NULL);
-}
-
-/* Row i of gradient k, n numbers of each lane from the vectors at `from`: to its place, or added to
- * the sums of the task. */
-static void unpack_row(const gkl_batch *b, int k, ptrdiff_t i, ptrdiff_t n, const char *from,
-                       double *sum, ptrdiff_t width) {
-    const gkl_plan *plan = b->plan;
-    const gkl_array *x = &plan->job->out[k];
-    const int grad = plan->job->output == GKL_GRAD;
-    const ptrdiff_t along = plan->columns[k] > 1 || (grad && k >= GKL_FACTOR_P) || !grad ? x->across : x->step;
-    const int direct = !plan->sum_batch[k] && !plan->sum_dim[k] && (along == plan->size || n == 1);
-    void *to[MOST_LANES] = {NULL};
-    for (ptrdiff_t lane = 0; lane < b->count; ++lane)
-        to[lane] = direct ? b->out[k][lane] + i * x->step
-                          : b->rows + lane * b->row_length * plan->size;
-    plan->table->unpack[plan->is_f64](from, n, grad ? b->group.in[GKL_WEIGHT] : NULL, to);
-    for (ptrdiff_t lane = 0; lane < b->count && !direct; ++lane) {
-        char *place = b->out[k][lane] + i * x->step;
-        if (plan->sum_dim[k]) {
-            double total = 0, rest = 0;
-            for (ptrdiff_t j = 0; j < n; ++j)
-                gkl_two_sum(&total, &rest,
-                            gkl_read(plan->is_f64 ? GKL_F64 : GKL_F32, (char *)to[lane] + j * plan->size));
-            total = gkl_sum_of(total, rest);
-            if (plan->sum_batch[k])
-                gkl_two_sum(sum, sum + width, total);
-            else
-                gkl_write(plan->is_f64, place, total);
-        } else if (plan->sum_batch[k]) {
-            plan->table->accumulate[plan->is_f64](sum + i * n, sum + width + i * n, to[lane], n);
-        } else {
-            gkl_scatter(plan->is_f64, to[lane], 1, n, place, 0, along);
-        }
-    }
-}
-
-/* a matrix in panels, row by row: both triangles, or zeros above the diagonal */
-static void unpack_matrix(const gkl_batch *b, int k, int lower, double *sum, ptrdiff_t width) {
-    const gkl_plan *plan = b->plan;
-    const ptrdiff_t d = plan->job->dim, tile = plan->tile, vector = b->lanes * plan->size;
-    for (ptrdiff_t i = 0; i < d; ++i) {
-        for (ptrdiff_t j = 0; j < d; ++j) {
-            char *to = b->flat + j * vector;
-            if (j <= i)
-                memcpy(to, panel_row(b, b->group.out[k], i) + j * tile * vector, (size_t)vector);
-            else if (lower)
-                memset(to, 0, (size_t)vector);
-            else
-                memcpy(to, panel_row(b, b->group.out[k], j) + i * tile * vector, (size_t)vector);
-        }
-        unpack_row(b, k, i, d, b->flat, sum, width);
-    }
-}
-
-static void unpack(const gkl_batch *b, int k, double *sum) {
-    const gkl_plan *plan = b->plan;
-    const gkl_job *job = plan->job;
-    const ptrdiff_t d = job->dim, width = gkl_width(plan, k, d);
-    if (job->output == GKL_FACTOR) {
-        unpack_matrix(b, k, 1, sum, width);
-    } else if (job->output != GKL_GRAD || k == 0) {
-        for (ptrdiff_t lane = 0; lane < b->count; ++lane)
-            memcpy(b->out[k][lane], (char *)b->group.out[k] + lane * plan->size, (size_t)plan->size);
-    } else {
-        const int operand = gkl_operand_of(k);
-        const ptrdiff_t columns = gkl_columns(job, operand), vector = b->lanes * plan->size;
-        const gkl_kind kind = operand == 1 ? job->p : job->q;
-        if (is_matrix(job, operand))
-            unpack_matrix(b, k, kind == GKL_TRIL, sum, width);
-        else if (operand < GKL_FACTOR_P)
-            unpack_row(b, k, 0, d, b->group.out[k], sum, width);
-        else
-            for (ptrdiff_t i = 0; i < d; ++i)
-                unpack_row(b, k, i, columns, (char *)b->group.out[k] + i * columns * vector, sum, width);
-    }
-}
-
 /* Is there something that is not finite among what is read of this lane's operands? */
 static int is_finite(const gkl_batch *b, ptrdiff_t lane) {
     const gkl_job *job = b->plan->job;
     for (int k = 0; k < GKL_MAX_IN; ++k) {
         const gkl_array *x = &job->in[k];
         for (ptrdiff_t i = 0; b->in[k][lane] && k != GKL_WEIGHT && i < job->dim; ++i) {
-            const ptrdiff_t columns = is_matrix(job, k) ? i + 1 : gkl_columns(job, k);
+            const ptrdiff_t columns = gkl_is_matrix(job, k) ? i + 1 : gkl_columns(job, k);
             for (ptrdiff_t j = 0; j < columns; ++j)
-                if (!(fabs(gkl_read(type_of(b->plan, k), b->in[k][lane] + i * x->step + j * x->across))
+                if (!(fabs(gkl_read(gkl_type_of(b->plan, k), b->in[k][lane] + i * x->step + j * x->across))
                       <= DBL_MAX))
                     return 0;
         }
@@ -299,15 +108,15 @@ static ptrdiff_t judge(gkl_batch *b) {
         for (int k = 0; k < GKL_MAX_OUT; ++k) {
             char *x = b->group.out[k];
             const ptrdiff_t n = plan->job->output == GKL_GRAD && k > 0
-                                    ? packed_size(plan, gkl_operand_of(k))
-                                : plan->job->output == GKL_FACTOR ? packed_size(plan, 1) : 1;
+                                    ? gkl_packed_size(plan, gkl_operand_of(k))
+                                : plan->job->output == GKL_FACTOR ? gkl_packed_size(plan, 1) : 1;
             for (ptrdiff_t i = 0; x && i < n; ++i)
                 gkl_write(plan->is_f64, x + i * vector + lane * plan->size, (double)NAN);
         }
     }
     for (int i = 0; i < b->ninputs && !finite; ++i)
-        if (is_matrix(plan->job, b->inputs[i]))
-            prepare_matrix(b, b->group.in[b->inputs[i]], packed_size(plan, b->inputs[i]));
+        if (gkl_is_matrix(plan->job, b->inputs[i]))
+            gkl_prepare_matrix(b, b->group.in[b->inputs[i]], gkl_packed_size(plan, b->inputs[i]));
     return bad;
 }
 
@@ -365,7 +174,7 @@ static char *allocate(gkl_batch *b) {
     for (int k = 0; k < GKL_MAX_IN; ++k)
         if (job->in[k].data) {
             b->inputs[b->ninputs++] = k;
-            total += size_in[k] = packed_size(plan, k);
+            total += size_in[k] = gkl_packed_size(plan, k);
         }
     for (int k = 0; k < GKL_MAX_OUT; ++k) {
         const int always = job->output == GKL_TERMS ? k == 3 : k == 0;
@@ -373,8 +182,8 @@ static char *allocate(gkl_batch *b) {
             b->outputs[b->noutputs++] = k;
         else if (!always)
             continue;
-        size_out[k] = job->output == GKL_FACTOR               ? packed_size(plan, 1)
-                      : job->output == GKL_GRAD && k > 0 ? packed_size(plan, gkl_operand_of(k))
+        size_out[k] = job->output == GKL_FACTOR               ? gkl_packed_size(plan, 1)
+                      : job->output == GKL_GRAD && k > 0 ? gkl_packed_size(plan, gkl_operand_of(k))
                                                          : 1;
         total += size_out[k];
     }
@@ -390,8 +199,8 @@ static char *allocate(gkl_batch *b) {
     char *at = memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT);
     for (int k = 0; k < GKL_MAX_IN; ++k) {
         b->group.in[k] = job->in[k].data ? at : NULL;
-        if (size_in[k] && is_matrix(job, k))
-            prepare_matrix(b, at, size_in[k]);
+        if (size_in[k] && gkl_is_matrix(job, k))
+            gkl_prepare_matrix(b, at, size_in[k]);
         at += size_in[k] * vector;
     }
     for (int k = 0; k < GKL_MAX_OUT; ++k) {
@@ -417,12 +226,12 @@ ptrdiff_t gkl_do_groups(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptr
         b.count = gkl_min(b.lanes, end - row);
         find_group(&b, kept, row);
         for (int i = 0; i < b.ninputs; ++i)
-            pack(&b, b.inputs[i]);
+            gkl_pack(&b, b.inputs[i]);
         plan->group(&b.group);
         bad += judge(&b);
         for (int k = 0; k < GKL_MAX_OUT; ++k) {
             if (gkl_wants(plan, k))
-                unpack(&b, k, sum);
+                gkl_unpack(&b, k, sum);
             if (sum)
                 sum += 2 * gkl_width(plan, k, plan->job->dim);
         }

@@ -36,7 +36,7 @@ typedef void gkl_elementwise(ptrdiff_t n, const gkl_block *block);
 
 /* A group: as many items as a vector has lanes, one a lane, so that every number below is a vector.
  * What has length d is d of them; a factor (d, rank) lies row by row; a matrix is in the panels of
- * simd/panels.inc.h.  The kernel may overwrite its operands.  A value is NaN where an operand is
+ * kernels/panels.inc.h.  The kernel may overwrite its operands.  A value is NaN where an operand is
  * or a matrix is not positive definite. */
 typedef struct {
     gkl_kind p, q;
