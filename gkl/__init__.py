@@ -14,7 +14,7 @@ from importlib.metadata import version as _version
 
 from gkl import _start as _start  # the extension and its instruction set, before all else
 from gkl import ufuncs
-from gkl._core import DiagNormal
+from gkl._core import DiagNormal, FullNormal, LowRankNormal
 from gkl.config import show_config
 from gkl.divergence import (
     KLTerms,
@@ -22,18 +22,20 @@ from gkl.divergence import (
     entropy,
     jeffreys,
     kl,
-    kl_and_grad,
     kl_per_dim,
     kl_terms,
 )
 from gkl.errors import InvalidGaussianError
+from gkl.gradients import kl_and_grad
 from gkl.threads import get_num_threads, num_threads, set_num_threads
 
 __version__ = _version("gkl")
 __all__ = [
     "DiagNormal",
+    "FullNormal",
     "InvalidGaussianError",
     "KLTerms",
+    "LowRankNormal",
     "cross_entropy",
     "entropy",
     "get_num_threads",

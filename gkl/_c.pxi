@@ -10,6 +10,7 @@ cdef extern from "gkl.h" nogil:
         GKL_FACTOR_P
         GKL_FACTOR_Q
         GKL_NO_MEMORY
+        GKL_NO_KERNEL
     ctypedef enum gkl_type:
         GKL_F16
         GKL_BF16

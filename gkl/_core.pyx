@@ -10,10 +10,14 @@ from libc.string cimport memset
 
 import numpy as np
 
+from gkl.errors import raises, refuse, refuse_asymmetric
+
 cnp.import_array()
 cnp.import_ufunc()
 
 include "_c.pxi"
 include "_ufuncs.pxi"
+include "_gaussian.pxi"
 include "_distributions.pxi"
 include "_evaluate.pxi"
+include "_fast.pxi"

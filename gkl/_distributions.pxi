@@ -1,62 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The named views: they hold the caller's arrays and know names and shapes, nothing else.
-
-cdef tuple KIND_NAMES = ("var", "std", "logvar")
-
-
-cdef object _parameter(object x, str name):
-    """An array as it is, a Python number as a float, anything else as an array of numbers."""
-    cdef int kind
-    if type(x) is float:
-        return x
-    if isinstance(x, (int, float)) and not isinstance(x, np.generic):
-        try:
-            return float(x)
-        except OverflowError:
-            raise ValueError(f"{name} is an integer beyond float64") from None
-    if not cnp.PyArray_CheckExact(x):
-        if isinstance(x, np.ma.MaskedArray):
-            raise TypeError(
-                f"{name} is a masked array, and gkl would not see its mask; "
-                "pass x.filled(...) or x.compressed()"
-            )
-        if not isinstance(x, np.ndarray) and hasattr(x, "__array_ufunc__") and hasattr(x, "shape"):
-            return x  # a foreign array, such as Dask's: NumPy's protocol is its business
-        try:
-            x = np.asarray(x)
-        except ValueError as error:
-            raise ValueError(f"{name} is not an array of numbers: {error}") from None
-    kind = cnp.PyArray_TYPE(<cnp.ndarray>x)
-    if kind == cnp.NPY_FLOAT or kind == cnp.NPY_DOUBLE or kind == cnp.NPY_FLOAT16:
-        return x
-    if x.dtype.kind in "iub":
-        return x.astype(np.float64)
-    if x.dtype.name == "bfloat16":
-        return x
-    raise TypeError(f"{name} has dtype {x.dtype}; real numbers up to float64 are wanted")
-
-
-cdef tuple _shape_of(object x):
-    return () if type(x) is float else tuple(x.shape)
-
-
-cdef object _broadcast(tuple a, tuple b):
-    """The common shape, None when there is none."""
-    if a == b:
-        return a
-    cdef Py_ssize_t i, n = max(len(a), len(b))
-    a = (1,) * (n - len(a)) + a
-    b = (1,) * (n - len(b)) + b
-    cdef list shape = []
-    for i in range(n):
-        if a[i] != b[i] and a[i] != 1 and b[i] != 1:
-            return None
-        shape.append(b[i] if a[i] == 1 else a[i])
-    return tuple(shape)
+# The named views: which parameters each has, and what shapes these may be of.
 
 
 @cython.final
-cdef class DiagNormal:
+cdef class DiagNormal(Gaussian):
     """A batch of Gaussians with diagonal covariance: a view of the caller's arrays.
 
     Parameters
@@ -75,6 +22,8 @@ cdef class DiagNormal:
         The one that was given, as given; the others are None.
     parameter : str
         The name of the one that was given.
+    parameters : dict
+        All parameters by name.
     batch_shape : tuple of int
         The shape of the batch; ``(1000, 8)`` parameters are 1000 Gaussians of 8 dimensions.
     dim : int
@@ -110,23 +59,10 @@ cdef class DiagNormal:
     ()
     """
 
-    cdef readonly object mean
-    cdef object scale
-    cdef int kind
-    cdef readonly tuple batch_shape
-    cdef readonly Py_ssize_t dim
-    cdef readonly bint scalar  # all parameters are: d is the other Gaussian's
-    cdef readonly bint foreign  # a parameter is not NumPy's: results are lazy
-    cdef object __weakref__
-
     def __init__(self, mean, *, var=None, std=None, logvar=None):
         cdef tuple mean_shape, scale_shape, shape
         if (var is not None) + (std is not None) + (logvar is not None) != 1:
-            given = [n for n, x in zip(KIND_NAMES, (var, std, logvar)) if x is not None]
-            raise TypeError(
-                "DiagNormal wants exactly one of var=, std= and logvar=, and got "
-                + (" and ".join(given) if given else "none")
-            )
+            _chosen("DiagNormal", KIND_NAMES[:3], (var, std, logvar), GKL_VAR)
         self.kind = GKL_VAR if var is not None else GKL_STD if std is not None else GKL_LOGVAR
         cdef str name = KIND_NAMES[self.kind]
         self.mean = _parameter(mean, "mean")
@@ -147,11 +83,6 @@ cdef class DiagNormal:
         self.foreign = _is_foreign(self.mean) or _is_foreign(self.scale)
 
     @property
-    def parameter(self):
-        """The name of the parameter that carries the scale: ``var``, ``std`` or ``logvar``."""
-        return KIND_NAMES[self.kind]
-
-    @property
     def var(self):
         """The variances, when they were given."""
         return self.scale if self.kind == GKL_VAR else None
@@ -166,108 +97,180 @@ cdef class DiagNormal:
         """The log-variances, when they were given."""
         return self.scale if self.kind == GKL_LOGVAR else None
 
-    @property
-    def dtype(self):
-        """The common type of the parameters."""
-        return np.result_type(
-            *[x.dtype for x in (self.mean, self.scale) if type(x) is not float] or [np.float64]
-        )
 
-    def _with(self, mean, scale):
-        return DiagNormal(mean, **{KIND_NAMES[self.kind]: scale})
+@cython.final
+cdef class FullNormal(Gaussian):
+    """A batch of Gaussians with full covariance: a view of the caller's arrays.
 
-    def _spread(self, x):
-        """A view of a parameter with the whole batch."""
-        return np.broadcast_to(x, self.batch_shape + x.shape[-1:])
+    Parameters
+    ----------
+    mean : array_like, shape (..., d) or (..., 1), or a number
+        Means.
+    cov, tril, precision : array_like, shape (..., d, d)
+        Covariances, their lower Cholesky factors or their inverses: exactly one of them, by name.
+        Only the lower triangle is read, the diagonal with it: what stands above is not looked at.
+    check_symmetric : bool
+        Refuse a covariance or precision that is not symmetric to rounding, that is, one with
+        abs(a[i, j] - a[j, i]) > 8 eps sqrt(a[i, i] a[j, j]), eps that of its own type.
 
-    def __bool__(self):
-        return True
+    Attributes
+    ----------
+    mean : array
+        As given.
+    cov, tril, precision : array or None
+        The one that was given, as given; the others are None.
+    parameter : str
+        The name of the one that was given.
+    parameters : dict
+        All parameters by name.
+    cholesky : array or None
+        What :meth:`prepare` has computed: the lower Cholesky factors of `cov` or `precision`.
+    batch_shape : tuple of int
+        The shape of the batch, that of `mean` without the last axis and of the matrices without
+        the last two, broadcast.
+    dim : int
+        d.
+    dtype : numpy.dtype
+        The common type of the parameters.
 
-    def __len__(self):
-        if not self.batch_shape:
-            raise TypeError("a single DiagNormal has no len()")
-        return self.batch_shape[0]
+    Raises
+    ------
+    TypeError
+        Not exactly one of `cov`, `tril` and `precision`; a masked array; complex numbers or
+        objects; `check_symmetric` for a `tril` or a lazy array.
+    ValueError
+        Shapes that do not fit, matrices that are not square, or not symmetric when that is asked.
 
-    def __getitem__(self, index):
-        if not self.batch_shape:
-            raise IndexError("a single DiagNormal cannot be indexed")
-        parts = index if isinstance(index, tuple) else (index,)
-        if not any(i is Ellipsis for i in parts):
-            parts += (Ellipsis,)
-        parts += (slice(None),)  # d stays whole
-        mean = self.mean if _ndim(self.mean) <= 1 else self._spread(self.mean)[parts]
-        scale = self.scale if _ndim(self.scale) <= 1 else self._spread(self.scale)[parts]
-        return self._with(mean, scale)
+    Notes
+    -----
+    Arrays, types, indexing, ``reshape`` and ``==`` are as with :class:`DiagNormal`.  A mean that
+    is a Python number or has a last axis of 1 stands for all dimensions; a matrix does not.
+    Whether matrices are positive definite is found as the functions compute.
 
-    def __iter__(self):
-        return (self[i] for i in range(len(self)))
+    Sums of many products, as of a weighted sample, are symmetric to a few of these eps, whatever
+    the order of summation; an inverse computed without regard for symmetry may not be.
 
-    def reshape(self, *shape):
-        """The same Gaussians in a batch of another shape, without a copy where NumPy needs none.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gkl
+    >>> p = gkl.FullNormal(np.zeros((3, 2)), cov=[[2.0, 0.5], [0.5, 1.0]])
+    >>> p
+    FullNormal(mean, cov; batch_shape=(3,), dim=2, dtype=float64)
+    >>> p[0].mean
+    array([0., 0.])
+    """
 
-        Parameters
-        ----------
-        *shape : int or tuple of int
-            The new batch shape; one may be -1.
-
-        Returns
-        -------
-        DiagNormal
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import gkl
-        >>> gkl.DiagNormal(np.zeros((6, 2)), var=1.0).reshape(2, 3).batch_shape
-        (2, 3)
-        """
-        new = tuple(shape[0]) if len(shape) == 1 and hasattr(shape[0], "__len__") else shape
-        try:
-            new = np.broadcast_to(np.empty(()), self.batch_shape).reshape(new).shape
-        except ValueError:
+    def __init__(self, mean, *, cov=None, tril=None, precision=None, check_symmetric=False):
+        cdef tuple given = (cov, tril, precision), shape
+        self.kind = _chosen("FullNormal", KIND_NAMES[GKL_COV:GKL_LOW_RANK], given, GKL_COV)
+        cdef str name = KIND_NAMES[self.kind]
+        self.mean = _parameter(mean, "mean")
+        self.scale = _parameter(given[self.kind - GKL_COV], name)
+        self.factors = None
+        shape = _shape_of(self.scale)
+        if len(shape) < 2 or shape[-1] != shape[-2]:
             raise ValueError(
-                f"a batch of shape {self.batch_shape} cannot be reshaped to {tuple(new)}"
-            ) from None
+                f"{name} is not square in its last two axes: its shape is {shape}, that of mean "
+                f"{_shape_of(self.mean)}"
+            )
+        self.fit(name)
+        if check_symmetric:
+            if self.kind == GKL_TRIL or self.foreign:
+                what = "a tril, which is not symmetric" if self.kind == GKL_TRIL else "lazy arrays"
+                raise TypeError(f"check_symmetric=True does not go with {what}")
+            refuse_asymmetric(name, self.scale)
 
-        def change(x):
-            return x if _ndim(x) <= 1 else self._spread(x).reshape(new + x.shape[-1:])
+    @property
+    def cov(self):
+        """The covariances, when they were given."""
+        return self.scale if self.kind == GKL_COV else None
 
-        mean = change(self.mean)
-        if new and not self.batch_shape:  # no parameter carries the batch yet
-            mean = np.broadcast_to(mean, new + (self.dim,))
-        return self._with(mean, change(self.scale))
+    @property
+    def tril(self):
+        """The lower Cholesky factors of the covariances, when they were given."""
+        return self.scale if self.kind == GKL_TRIL else None
 
-    def __eq__(self, other):
-        if not isinstance(other, DiagNormal):
-            return NotImplemented
-        cdef DiagNormal q = other
-        return (
-            self.kind == q.kind
-            and self.batch_shape == q.batch_shape
-            and self.dim == q.dim
-            and bool(np.array_equal(self.mean, q.mean))
-            and bool(np.array_equal(self.scale, q.scale))
-        )
+    @property
+    def precision(self):
+        """The inverses of the covariances, when they were given."""
+        return self.scale if self.kind == GKL_PRECISION else None
 
-    __hash__ = None
-
-    def __reduce__(self):
-        return _restore, (self.parameter, self.mean, self.scale)
-
-    def __repr__(self):
-        return (
-            f"DiagNormal(mean, {self.parameter}; batch_shape={self.batch_shape}, "
-            f"dim={self.dim}, dtype={self.dtype})"
-        )
+    @property
+    def cholesky(self):
+        """The lower Cholesky factors of `cov` or `precision` in a prepared object, read-only."""
+        return self.factors
 
 
-cdef bint _is_foreign(object x):
-    return type(x) is not float and not isinstance(x, np.ndarray)
+@cython.final
+cdef class LowRankNormal(Gaussian):
+    """A batch of Gaussians with covariance F F^T + diag(v): a view of the caller's arrays.
 
+    Parameters
+    ----------
+    mean : array_like, shape (..., d) or (..., 1), or a number
+        Means.
+    factor : array_like, shape (..., d, r)
+        F: its columns are r >= 0 directions.
+    var : array_like, shape (..., d) or (..., 1), or a number
+        v: variances beside those of F, which are positive.
 
-def _ndim(x):
-    return 0 if type(x) is float else x.ndim
+    Attributes
+    ----------
+    mean, factor, var : array
+        As given.
+    parameter : str
+        ``"var"``.
+    parameters : dict
+        All parameters by name.
+    batch_shape : tuple of int
+        The shape of the batch, to which all parameters broadcast.
+    dim, rank : int
+        d and r.
+    dtype : numpy.dtype
+        The common type of the parameters.
 
+    Raises
+    ------
+    TypeError
+        A masked array; complex numbers or objects.
+    ValueError
+        Shapes that do not fit.
 
-def _restore(parameter, mean, scale):
-    return DiagNormal(mean, **{parameter: scale})
+    Notes
+    -----
+    Arrays, types, indexing, ``reshape`` and ``==`` are as with :class:`DiagNormal`.  Beside
+    another low-rank, a diagonal or the standard normal no d x d matrix is made.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gkl
+    >>> gkl.LowRankNormal(np.zeros((3, 2)), factor=np.ones((2, 1)), var=1.0)
+    LowRankNormal(mean, factor, var; batch_shape=(3,), dim=2, rank=1, dtype=float64)
+    """
+
+    def __init__(self, mean, *, factor, var):
+        self.kind = GKL_LOW_RANK
+        self.mean = _parameter(mean, "mean")
+        self.factors = _parameter(factor, "factor")
+        self.scale = _parameter(var, "var")
+        cdef tuple shape = _shape_of(self.factors)
+        if len(shape) < 2:
+            raise ValueError(f"factor is not of shape (..., d, r): its shape is {shape}")
+        self.fit("factor")
+
+    @property
+    def factor(self):
+        """F."""
+        return self.factors
+
+    @property
+    def var(self):
+        """v."""
+        return self.scale
+
+    @property
+    def rank(self):
+        """r."""
+        return self.factors.shape[-1]

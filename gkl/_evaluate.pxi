@@ -9,7 +9,11 @@ cdef dict OUTPUTS = {
     "jeffreys": GKL_JEFFREYS,
     "cross_entropy": GKL_CROSS,
     "entropy": GKL_ENTROPY,
+    "factor": GKL_FACTOR,
 }
+
+# by place of a gradient: the operand that it is in
+cdef int[GKL_MAX_OUT] OPERAND_OF = [-1, 0, 1, 2, 3, GKL_FACTOR_P, GKL_FACTOR_Q]
 
 
 cdef object FLOAT32 = np.dtype(np.float32), FLOAT64 = np.dtype(np.float64)
@@ -17,7 +21,7 @@ cdef object FLOAT32 = np.dtype(np.float32), FLOAT64 = np.dtype(np.float64)
 
 cdef object _common_dtype(list arrays):
     """What is computed in: NumPy's common type where the core has it, else float64."""
-    types = [x.dtype for x in arrays if type(x) is not float]
+    types = [x.dtype for x in arrays if x is not None and type(x) is not float]
     if not types:
         return FLOAT64
     common = np.result_type(*types).newbyteorder("=")
@@ -25,9 +29,11 @@ cdef object _common_dtype(list arrays):
 
 
 cdef bint _alike(list arrays):
-    """Are these plain arrays of one type of the core, in the machine's byte order?"""
+    """Are these, but for None, plain arrays of one type of the core, in the machine's byte order?"""
     cdef int kind = -1
     for x in arrays:
+        if x is None:
+            continue
         if not cnp.PyArray_CheckExact(x):
             return False
         if kind == -1:
@@ -49,27 +55,45 @@ cdef class _Call:
     cdef ptrdiff_t shape[GKL_MAX_DIMS]
     cdef ptrdiff_t strides[GKL_MAX_IN + GKL_MAX_OUT][GKL_MAX_DIMS]
 
-    cdef gkl_array describe(self, object array, list axes, bint core, int slot):
-        """Strides over the whole batch and along d: 0 where the array repeats itself."""
+    cdef gkl_array describe(self, object array, list axes, int core, int slot):
+        """Strides over the whole batch and along the `core` last axes: 0 where the array repeats
+        itself."""
         cdef gkl_array described
         described.data = NULL
         described.stride = self.strides[slot]
-        described.step = 0
+        described.step = described.across = 0
         if array is None:
             return described
         cdef cnp.ndarray x = array
         cdef int ndim = cnp.PyArray_NDIM(x), i, axis
-        cdef int batch = ndim - 1 if core and ndim > 0 else ndim
-        cdef int missing = len(self.batch_shape) - batch
+        if ndim < core:  # a number, for all of d
+            core = ndim
+        cdef int missing = len(self.batch_shape) - (ndim - core)
         described.data = <char *>cnp.PyArray_DATA(x)
         for i in range(len(axes)):
             axis = <int>axes[i] - missing
             self.strides[slot][i] = 0
             if axis >= 0 and cnp.PyArray_DIM(x, axis) > 1:
                 self.strides[slot][i] = cnp.PyArray_STRIDE(x, axis)
-        if core and ndim > 0 and (cnp.PyArray_DIM(x, ndim - 1) > 1 or self.job.dim == 1):
-            described.step = cnp.PyArray_STRIDE(x, ndim - 1)
+        if core == 2:
+            described.across = cnp.PyArray_STRIDE(x, ndim - 1)
+        if core > 0 and (cnp.PyArray_DIM(x, ndim - core) > 1 or self.job.dim == 1):
+            described.step = cnp.PyArray_STRIDE(x, ndim - core)
         return described
+
+    cdef int core_of_operand(self, int place):
+        """How many axes of an operand are not the batch's."""
+        if place == GKL_WEIGHT:
+            return 0
+        if place >= GKL_FACTOR_P:
+            return 2
+        return 1 if place % 2 == 0 else _scale_axes(self.job.p if place == 1 else self.job.q)
+
+    cdef int core_of_output(self, int place):
+        """The same of an output."""
+        if self.job.output == GKL_GRAD and place > 0:
+            return self.core_of_operand(OPERAND_OF[place])
+        return 1 if self.job.output == GKL_PER_DIM else 2 if self.job.output == GKL_FACTOR else 0
 
     cdef int run(self, list kept, list summed, list outputs, int nthreads) except -1:
         """Do the job for these outputs; gradients are summed over the axes `summed`."""
@@ -83,21 +107,26 @@ cdef class _Call:
         for i in range(len(axes)):
             self.shape[i] = self.batch_shape[axes[i]]
         for i in range(GKL_MAX_IN):
-            self.job.inputs[i] = self.describe(self.inputs[i], axes, i < GKL_WEIGHT, i)
+            self.job.inputs[i] = self.describe(
+                self.inputs[i], axes, self.core_of_operand(i), i
+            )
         for i in range(GKL_MAX_OUT):
-            core = self.job.output == GKL_PER_DIM or (self.job.output == GKL_GRAD and i > 0)
-            self.job.out[i] = self.describe(outputs[i], axes, core, GKL_MAX_IN + i)
+            self.job.out[i] = self.describe(
+                outputs[i], axes, self.core_of_output(i), GKL_MAX_IN + i
+            )
         with nogil:
             status = gkl_run(&self.job)
+        if status == GKL_NO_KERNEL:
+            raise NotImplementedError("the core has no kernel for this pair of Gaussians")
         if status > 0:
-            raise MemoryError("no memory for the partial sums of this call")
+            raise MemoryError("no memory for the work of this call")
         return _propagate(status)
 
 
-cdef object _repeated_axes(object parameter, tuple batch_shape):
+cdef object _repeated_axes(object parameter, int core, tuple batch_shape):
     """The batch axes along which a parameter is repeated, as a list."""
     cdef tuple shape = _shape_of(parameter)
-    cdef int missing = len(batch_shape) + 1 - len(shape), i
+    cdef int missing = len(batch_shape) + core - len(shape), i
     return [
         i
         for i in range(len(batch_shape))
@@ -110,70 +139,26 @@ cdef int _propagate(int status) except -1:
     return -1 if status < 0 else 0
 
 
-cdef ptrdiff_t[GKL_MAX_DIMS] NO_STRIDES  # zeros: of a parameter without a batch
+cdef tuple _batch_and_dim(Gaussian p, Gaussian q):
+    """The batch's shape and d of a pair, or of `p` alone."""
+    if q is None:
+        return p.batch_shape, p.dim
+    if p.dim != q.dim and not (p.scalar or q.scalar):
+        raise ValueError(
+            f"p and q differ in dimension: batch shape {p.batch_shape} and d = {p.dim}, "
+            f"batch shape {q.batch_shape} and d = {q.dim}"
+        )
+    shape = p.batch_shape
+    if p.batch_shape != q.batch_shape:
+        shape = _broadcast(p.batch_shape, q.batch_shape)
+        if shape is None:
+            raise ValueError(
+                f"the batches of p and q do not fit: shapes {p.batch_shape} and {q.batch_shape}"
+            )
+    return shape, q.dim if p.scalar else p.dim
 
 
-cdef bint _plain(object parameter, cnp.ndarray model, gkl_array *described):
-    """Describe a parameter that is like the model: its type, its shape or one row of it."""
-    if not cnp.PyArray_CheckExact(parameter):
-        return False
-    cdef cnp.ndarray x = parameter
-    cdef int ndim = cnp.PyArray_NDIM(x), last = cnp.PyArray_NDIM(model) - 1, i
-    if cnp.PyArray_TYPE(x) != cnp.PyArray_TYPE(model) or not cnp.PyArray_ISNOTSWAPPED(x):
-        return False
-    if ndim != 1 and ndim != last + 1:
-        return False
-    for i in range(ndim):
-        if cnp.PyArray_DIM(x, i) != cnp.PyArray_DIM(model, last + 1 - ndim + i):
-            return False
-    described.data = <char *>cnp.PyArray_DATA(x)
-    described.stride = <ptrdiff_t *>cnp.PyArray_STRIDES(x) if ndim == last + 1 else NO_STRIDES
-    described.step = cnp.PyArray_STRIDE(x, ndim - 1)
-    return True
-
-
-cdef cnp.ndarray _evaluate_plain(gkl_output output, DiagNormal p, DiagNormal q, int nthreads):
-    """One number an item, when all parameters are alike: without the generality of `evaluate`,
-    which costs more than a small batch itself. None when they are not."""
-    cdef gkl_job job
-    cdef gkl_array out
-    cdef cnp.ndarray model, result
-    cdef int last, kind, status
-    if not cnp.PyArray_CheckExact(p.mean):
-        return None
-    model = p.mean
-    kind = cnp.PyArray_TYPE(model)
-    last = cnp.PyArray_NDIM(model) - 1
-    if last < 0 or (kind != cnp.NPY_FLOAT and kind != cnp.NPY_DOUBLE):
-        return None
-    memset(&job, 0, sizeof(job))
-    if not (_plain(p.mean, model, &job.inputs[0]) and _plain(p.scale, model, &job.inputs[1])):
-        return None
-    if q is not None and not (
-        _plain(q.mean, model, &job.inputs[2]) and _plain(q.scale, model, &job.inputs[3])
-    ):
-        return None
-    result = cnp.PyArray_EMPTY(last, cnp.PyArray_DIMS(model), kind, 0)
-    job.p = <gkl_kind>p.kind
-    job.q = GKL_UNIT if q is None else <gkl_kind>q.kind
-    job.output = output
-    job.storage = GKL_F64 if kind == cnp.NPY_DOUBLE else GKL_F32
-    job.ndim = last
-    job.shape = <ptrdiff_t *>cnp.PyArray_DIMS(model)
-    job.dim = cnp.PyArray_DIM(model, last)
-    if output == GKL_ENTROPY:
-        job.inputs[0].data = NULL
-    job.out[0].data = <char *>cnp.PyArray_DATA(result)
-    job.out[0].stride = <ptrdiff_t *>cnp.PyArray_STRIDES(result)
-    job.nthreads = nthreads
-    job.poll = gkl_poll
-    with nogil:
-        status = gkl_run(&job)
-    _propagate(status)
-    return None if status else result
-
-
-def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nthreads):
+def evaluate(str output, Gaussian p, Gaussian q, wanted, out, weight, int nthreads):
     """Compute some outputs of a pair (or of `p` against the standard normal: `q` None).
 
     `wanted` are places among the outputs of src_c/gkl.h; `out` gives an array or None for each
@@ -181,29 +166,16 @@ def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nt
     shape. Knows nothing of errors in the data: bad items are NaN.
     """
     cdef gkl_output which = OUTPUTS[output]
-    if out is None and which not in (GKL_PER_DIM, GKL_GRAD, GKL_TERMS):
+    if out is None and which not in (GKL_PER_DIM, GKL_GRAD, GKL_TERMS, GKL_FACTOR):
         plain = _evaluate_plain(which, p, q, nthreads)
         if plain is not None:
             return (plain,), gkl_bad_items()[0], p.batch_shape
     cdef _Call call = _Call()
-    cdef Py_ssize_t dim = p.dim
-    cdef int place
-    cdef list parameters = [p.mean, p.scale]
-    shape = p.batch_shape
-    if q is not None:
-        parameters += [q.mean, q.scale]
-        if p.dim != q.dim and not (p.scalar or q.scalar):
-            raise ValueError(
-                f"p and q differ in dimension: batch shape {p.batch_shape} and d = {p.dim}, "
-                f"batch shape {q.batch_shape} and d = {q.dim}"
-            )
-        dim = q.dim if p.scalar else p.dim
-        if p.batch_shape != q.batch_shape:
-            shape = _broadcast(p.batch_shape, q.batch_shape)
-            if shape is None:
-                raise ValueError(
-                    f"the batches of p and q do not fit: shapes {p.batch_shape} and {q.batch_shape}"
-                )
+    cdef Py_ssize_t dim
+    cdef int place, operand
+    shape, dim = _batch_and_dim(p, q)
+    if which == GKL_FACTOR:
+        shape = _shape_of(p.scale)[:-2]
     if weight is not None and _broadcast(shape, weight.shape) != shape:
         raise ValueError(
             f"weight does not fit the batch: shapes {weight.shape} and {shape}"
@@ -211,23 +183,41 @@ def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nt
     if len(shape) > 63:
         raise ValueError("more than 63 batch dimensions")
 
-    cdef list arrays = parameters
+    cdef list parameters = [None] * GKL_MAX_IN  # by place of the operand
+    parameters[0] = p.mean
+    parameters[1] = p.scale
+    call.job.p = <gkl_kind>p.kind
+    call.job.q = GKL_UNIT
+    if p.kind == GKL_LOW_RANK:
+        parameters[GKL_FACTOR_P] = p.factors
+        call.job.rank_p = p.factors.shape[-1]
+    if q is not None:
+        parameters[2] = q.mean
+        parameters[3] = q.scale
+        call.job.q = <gkl_kind>q.kind
+        if q.kind == GKL_LOW_RANK:
+            parameters[GKL_FACTOR_Q] = q.factors
+            call.job.rank_q = q.factors.shape[-1]
+    cdef list arrays = list(parameters)
     if _alike(arrays):
-        dtype = arrays[0].dtype
+        dtype = arrays[1].dtype
     else:
         dtype = _common_dtype(parameters)
-        arrays = [np.asarray(x, dtype) for x in parameters]
+        arrays = [None if x is None else np.asarray(x, dtype) for x in parameters]
     call.job.storage = <gkl_type>gkl_storage(dtype)
     result = FLOAT64 if call.job.storage == GKL_F64 else FLOAT32
-    call.inputs = arrays + [None] * (GKL_MAX_IN - len(arrays))
     if weight is not None:
-        call.inputs[GKL_WEIGHT] = np.asarray(weight, result)
+        arrays[GKL_WEIGHT] = np.asarray(weight, result)
+    if p.factors is not None and p.kind != GKL_LOW_RANK and p.factors.dtype == result:
+        arrays[GKL_FACTOR_P] = p.factors
+    if q is not None and q.factors is not None and q.kind != GKL_LOW_RANK:
+        if q.factors.dtype == result:
+            arrays[GKL_FACTOR_Q] = q.factors
+    call.inputs = arrays
     call.batch_shape = shape
     call.job.output = which
-    call.job.p = <gkl_kind>p.kind
-    call.job.q = GKL_UNIT if q is None else <gkl_kind>q.kind
     call.job.dim = dim
-    if call.job.output == GKL_ENTROPY:
+    if which == GKL_ENTROPY or which == GKL_FACTOR:
         call.inputs[0] = None
 
     cdef list results = [None] * GKL_MAX_OUT
@@ -236,11 +226,16 @@ def evaluate(str output, DiagNormal p, DiagNormal q, wanted, out, weight, int nt
     given = (None,) * len(wanted) if out is None else out
     for place, target in zip(wanted, given):
         want_shape = shape
-        if call.job.output == GKL_PER_DIM:
+        if which == GKL_PER_DIM:
             want_shape = shape + (dim,)
-        elif call.job.output == GKL_GRAD and place > 0:
-            want_shape = _shape_of(parameters[place - 1])
-            axes_of[place] = _repeated_axes(parameters[place - 1], shape)
+        elif which == GKL_FACTOR:
+            want_shape = shape + (dim, dim)
+        elif which == GKL_GRAD and place > 0:
+            operand = OPERAND_OF[place]
+            want_shape = _shape_of(parameters[operand])
+            axes_of[place] = _repeated_axes(
+                parameters[operand], call.core_of_operand(operand), shape
+            )
             if axes_of[place] and axes_of[place] not in sums:
                 sums.append(axes_of[place])
         results[place] = _target(target, want_shape, result, call.inputs)

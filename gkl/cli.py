@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gkl
-from gkl.errors import first_reason
+from gkl.errors import by_name, first_reason
 from gkl.io import SCALES, DataError, Gaussians, atomic_file, batch_shape, map_npy, read_npz
 
 __all__ = ["main"]
@@ -148,7 +148,8 @@ def _score(parser: _Parser, args: argparse.Namespace) -> str:
         n_bad = int(np.count_nonzero(bad))
         if n_bad and args.on_error == "raise":
             index = np.argwhere(bad)
-            raise gkl.InvalidGaussianError(first_reason(p, q, tuple(index[0])), index, count)
+            reason = first_reason(by_name(p, q), tuple(index[0]))
+            raise gkl.InvalidGaussianError(reason, index, count)
         if file is not None:
             try:
                 np.save(file, values, allow_pickle=False)

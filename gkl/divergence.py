@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Divergences, entropies and gradients: names and errors around the core, no arithmetic."""
+"""Divergences and entropies: names and errors around the core, no arithmetic."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from gkl import _core, lazy
-from gkl._core import DiagNormal
-from gkl.errors import InvalidGaussianError, first_reason
+from gkl._core import DiagNormal, FullNormal, Gaussian, LowRankNormal
+from gkl.errors import by_name, raises, refuse
 from gkl.threads import checked_threads
 
 __all__ = [
@@ -21,18 +19,17 @@ __all__ = [
     "entropy",
     "jeffreys",
     "kl",
-    "kl_and_grad",
     "kl_per_dim",
     "kl_terms",
 ]
 
+CLASSES = frozenset((DiagNormal, FullNormal, LowRankNormal))
 OnError: TypeAlias = Literal["raise", "nan"]
-Gradients: TypeAlias = tuple[Any, DiagNormal | None, DiagNormal | None]
 
 
 def kl(
-    p: DiagNormal,
-    q: DiagNormal | None = None,
+    p: Gaussian,
+    q: Gaussian | None = None,
     *,
     out: Any = None,
     on_error: OnError = "raise",
@@ -40,22 +37,29 @@ def kl(
 ) -> Any:
     r"""Kullback-Leibler divergence KL(p || q) of every pair of a batch, in nats.
 
-    .. math:: KL = \frac12 \sum_j \left[\frac{(\mu_p - \mu_q)^2}{v_q}
-                   + \frac{v_p}{v_q} - 1 - \log\frac{v_p}{v_q}\right]_j
+    .. math:: KL = \frac12 \left[\operatorname{tr}(S_q^{-1} S_p) - d
+                   - \log\det(S_q^{-1} S_p)
+                   + (\mu_p - \mu_q)^T S_q^{-1} (\mu_p - \mu_q)\right]
+
+    which for diagonal covariances is
+
+    .. math:: KL = \frac12 \sum_j \left[\frac{v_p}{v_q} - 1 - \log\frac{v_p}{v_q}
+                   + \frac{(\mu_p - \mu_q)^2}{v_q}\right]_j
 
     Parameters
     ----------
-    p : DiagNormal
+    p : DiagNormal, FullNormal or LowRankNormal
         The first argument of the divergence.
-    q : DiagNormal, optional
-        The second; None is the standard normal N(0, I).  Parameterizations may differ, batches
-        broadcast.
+    q : DiagNormal, FullNormal or LowRankNormal, optional
+        The second; None is the standard normal N(0, I).  Structures and parameterizations may
+        differ, batches broadcast.
     out : numpy.ndarray, optional
         Where the result goes; it has the batch's shape.
     on_error : {"raise", "nan"}
-        What to do about items whose divergence is undefined: a variance or standard deviation
-        that is not positive, a parameter that is NaN or infinite.  They are NaN in either case.
-        Lazy (Dask) results always have NaN there.
+        What to do about items whose divergence is undefined: a variance, standard deviation or
+        diagonal element of a Cholesky factor that is not positive, a matrix that is not positive
+        definite, a parameter that is NaN or infinite.  They are NaN in either case.  Lazy (Dask)
+        results always have NaN there.
     threads : int, optional
         Threads of this call instead of :func:`get_num_threads`.
 
@@ -77,10 +81,22 @@ def kl(
     Notes
     -----
     Kullback and Leibler, "On information and sufficiency" (1951).  The parameters are subtracted
-    before anything else, and what is summed is never negative, so the result is accurate to 4
-    units in the last place (4 eps) also where p is almost q, at least 0, and 0 where p equals q.
-    Where one scale is a logvar and the other is not, the latter's logarithm is rounded once:
-    near equality the bound per dimension is 4 eps (1 + 1/\|u\|), u = v_p/v_q - 1.
+    before anything else, and what is summed is never negative, so the result is at least 0, 0
+    where p equals q, and accurate also where p is almost q:
+
+    * diagonal: to 4 units in the last place (4 eps).  Where one scale is a logvar and the other
+      is not, the latter's logarithm is rounded once: near equality the bound per dimension is
+      4 eps (1 + 1/\|u\|), u = v_p/v_q - 1.
+    * full covariances: to 4 eps (kq + kp/max(1, KL)), relatively, where kp and kq are the
+      condition numbers of the covariances scaled to unit diagonal (of the precisions, where both
+      are given so).  Where the parameters of p and q are of different kinds, one is converted
+      first, and the result is that of the rounded one.
+
+    With Lp and Lq the lower Cholesky factors and W = Lq^-1 Lp, the sum over full covariances is
+    that of w_kk^2 - 1 - log w_kk^2, of the squares of W below its diagonal and of those of
+    Lq^-1 (mean_p - mean_q).  A low-rank covariance beside any but a full one takes the matrix
+    determinant and inversion lemmas instead, and no d x d matrix.  A full q that meets many
+    batches is better prepared once, see :meth:`FullNormal.prepare`.
 
     The same item gives the same bits for any number of threads, any strides and any batch.
 
@@ -91,13 +107,16 @@ def kl(
     >>> p = gkl.DiagNormal(np.array([[0.0, 1.0], [0.0, 0.0]]), std=1.0)
     >>> gkl.kl(p)
     array([0.5, 0. ])
+    >>> q = gkl.FullNormal(np.zeros(2), tril=np.array([[1.0, 0.0], [1.0, 1.0]]))
+    >>> gkl.kl(p, q)
+    array([1. , 0.5])
     """
     return _batch_function("kl", "value", p, q, out, on_error, threads)
 
 
 def jeffreys(
-    p: DiagNormal,
-    q: DiagNormal | None = None,
+    p: Gaussian,
+    q: Gaussian | None = None,
     *,
     out: Any = None,
     on_error: OnError = "raise",
@@ -106,6 +125,11 @@ def jeffreys(
     r"""Jeffreys divergence KL(p || q) + KL(q || p) of every pair of a batch, in nats.
 
     The logarithms cancel, so it is computed without them:
+
+    .. math:: J = \frac12 \left[\lVert L_q^{-1} (S_p - S_q) L_p^{-T} \rVert_F^2
+                  + (\mu_p - \mu_q)^T (S_p^{-1} + S_q^{-1}) (\mu_p - \mu_q)\right]
+
+    with the lower Cholesky factors L of the covariances S; for diagonal ones
 
     .. math:: J = \frac12 \sum_j \left[\frac{(v_p - v_q)^2}{v_p v_q}
                   + (\mu_p - \mu_q)^2 \left(\frac1{v_p} + \frac1{v_q}\right)\right]_j
@@ -123,8 +147,8 @@ def jeffreys(
 
 
 def cross_entropy(
-    p: DiagNormal,
-    q: DiagNormal | None = None,
+    p: Gaussian,
+    q: Gaussian | None = None,
     *,
     out: Any = None,
     on_error: OnError = "raise",
@@ -132,8 +156,8 @@ def cross_entropy(
 ) -> Any:
     r"""Cross-entropy of q relative to p, the mean of -log q under p, in nats.
 
-    .. math:: H(p, q) = \frac12 \sum_j \left[\log 2\pi + \log v_q
-                        + \frac{v_p + (\mu_p - \mu_q)^2}{v_q}\right]_j
+    .. math:: H(p, q) = \frac12 \left[d \log 2\pi + \log\det S_q + \operatorname{tr}(S_q^{-1} S_p)
+                        + (\mu_p - \mu_q)^T S_q^{-1} (\mu_p - \mu_q)\right]
 
     Source: Cover and Thomas, "Elements of Information Theory" (2nd edition), chapter 8.
     Parameters, results and errors are those of :func:`kl`.  The error is relative to the sum of
@@ -149,14 +173,14 @@ def cross_entropy(
 
 
 def entropy(
-    p: DiagNormal, *, out: Any = None, on_error: OnError = "raise", threads: int | None = None
+    p: Gaussian, *, out: Any = None, on_error: OnError = "raise", threads: int | None = None
 ) -> Any:
     r"""Differential entropy of every Gaussian of a batch, in nats.
 
-    .. math:: H(p) = \frac12 \sum_j \left[1 + \log 2\pi + \log v_p\right]_j
+    .. math:: H(p) = \frac12 \left[d \, (1 + \log 2\pi) + \log\det S_p\right]
 
     Source: Cover and Thomas, "Elements of Information Theory" (2nd edition), theorem 8.4.1.
-    Parameters, results and errors are those of :func:`kl`; only the scale is looked at.
+    Parameters, results and errors are those of :func:`kl`; the mean is not looked at.
 
     Examples
     --------
@@ -177,7 +201,8 @@ def kl_per_dim(
 ) -> Any:
     """KL(p || q) of every dimension, in nats: the sum over the last axis is :func:`kl`.
 
-    Parameters, errors and accuracy are those of :func:`kl`.
+    Parameters, errors and accuracy are those of :func:`kl`, but p and q are of DiagNormal: with
+    correlated dimensions the divergence has no share of each (TypeError).
 
     Returns
     -------
@@ -191,6 +216,12 @@ def kl_per_dim(
     >>> gkl.kl_per_dim(gkl.DiagNormal(np.array([1.0, 2.0]), logvar=0.0))
     array([0.5, 2. ])
     """
+    for name, x in (("p", p), ("q", q)):
+        if isinstance(x, FullNormal | LowRankNormal):
+            raise TypeError(
+                f"{name} is a {type(x).__name__}: a divergence of correlated dimensions is not a "
+                "sum over them, so kl_per_dim wants a DiagNormal"
+            )
     return _batch_function("kl", "per_dim", p, q, out, on_error, threads, "_per_dim")
 
 
@@ -201,8 +232,8 @@ class KLTerms:
     Attributes
     ----------
     mahalanobis, trace, logdet : numpy.ndarray
-        The textbook terms, sum of (mean_p - mean_q)^2/v_q, of v_p/v_q and of log(v_q/v_p):
-        KL = (mahalanobis + trace + logdet - dim)/2.
+        The textbook terms (mean_p - mean_q)^T Sq^-1 (mean_p - mean_q), tr(Sq^-1 Sp) and
+        log det Sq - log det Sp: KL = (mahalanobis + trace + logdet - dim)/2.
     dim : int
         d.
     kl, mean_part, cov_part : numpy.ndarray
@@ -220,8 +251,8 @@ class KLTerms:
 
 
 def kl_terms(
-    p: DiagNormal,
-    q: DiagNormal | None = None,
+    p: Gaussian,
+    q: Gaussian | None = None,
     *,
     on_error: OnError = "raise",
     threads: int | None = None,
@@ -241,7 +272,7 @@ def kl_terms(
     >>> float(terms.mahalanobis), float(terms.trace), float(terms.mean_part)
     (1.0, 2.0, 0.5)
     """
-    nthreads = _check(p, q, on_error, threads)
+    nthreads = checked(p, q, on_error, threads)
     bad = 0
     if lazy.wanted(p, q):
         values = [*lazy.call("kl", p, q, "_terms"), *lazy.call("kl", p, q, "_parts")]
@@ -251,140 +282,22 @@ def kl_terms(
     mahalanobis, trace, logdet, value, mean_part, cov_part = values
     terms = KLTerms(mahalanobis, trace, logdet, lazy.dim(p, q), value, mean_part, cov_part)
     if bad and on_error == "raise":
-        _raise(p, q, terms.kl, terms)
+        refuse_nan(p, q, terms.kl, terms)
     return terms
-
-
-def kl_and_grad(
-    p: DiagNormal,
-    q: DiagNormal | None = None,
-    *,
-    weight: ArrayLike | None = None,
-    wrt: Collection[str] = ("p", "q"),
-    out: Gradients | None = None,
-    on_error: OnError = "raise",
-    threads: int | None = None,
-) -> Gradients:
-    """KL(p || q) and the gradients of sum(weight * KL) in the parameters of p and q.
-
-    Parameters
-    ----------
-    p, q, on_error, threads
-        As in :func:`kl`.
-    weight : array_like, optional
-        What multiplies the gradients, item by item; it broadcasts to the batch.
-    wrt : sequence of {"p", "q"}
-        Whose gradients are wanted.
-    out : tuple (kl, grad_p, grad_q), optional
-        Where results go: an array for the value, a DiagNormal of arrays with the parameters' own
-        shapes for each gradient; None for a new one.
-
-    Returns
-    -------
-    kl : numpy.ndarray or scalar
-        The same bits as :func:`kl`; not weighted.
-    grad_p, grad_q : DiagNormal or None
-        Gradients by the names of the parameters, each in the shape of its own parameter: summed
-        over the axes along which that parameter was broadcast.  None for what is not in `wrt` and
-        for ``q=None``.  The sums are compensated (for float32: in double), in fixed blocks.
-
-    Raises
-    ------
-    InvalidGaussianError
-        As :func:`kl`.  The gradients of a bad item, and sums that contain it, are NaN.
-
-    Notes
-    -----
-    With delta = mean_p - mean_q, u = v_p/v_q - 1 and m = delta^2/v_q, per dimension::
-
-        d/dmean_p = delta/v_q = -d/dmean_q
-        d/dv_p = u/(2 v_p)        d/ds_p = u/s_p           d/dlogvar_p = u/2
-        d/dv_q = -(u + m)/(2 v_q) d/ds_q = -(u + m)/s_q    d/dlogvar_q = -(u + m)/2
-
-    Each is accurate to 4 eps, those in q's scale relative to abs(u) + m; derived from the formula
-    of :func:`kl`.  Where an item's gradient overflows, a sum that contains it does, and may be NaN
-    when infinities of both signs meet; an item of weight 0 counts as 0.  Parameters that are
-    summed over different axes of the batch take one pass over the data for each set of axes.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import gkl
-    >>> p = gkl.DiagNormal(np.array([[0.0, 1.0]]), logvar=np.zeros((1, 2)))
-    >>> value, grad_p, grad_q = gkl.kl_and_grad(p)
-    >>> value, grad_p.mean
-    (array([0.5]), array([[0., 1.]]))
-    """
-    nthreads = _check(p, q, on_error, threads)
-    if not set(wrt) <= {"p", "q"}:
-        raise ValueError(f"wrt= takes 'p' and 'q', not {wrt!r}")
-    if out is not None and len(out) != 3:
-        raise ValueError("out= takes three: the value, the gradients of p and those of q")
-    if weight is not None:
-        weight = _checked_weight(weight)
-    if lazy.wanted(p, q, weight):
-        if out is not None:
-            raise TypeError("out= cannot take lazy results")
-        return lazy.kl_and_grad(p, q, weight, wrt)
-    with_p, with_q = "p" in wrt, "q" in wrt and q is not None
-    places = (0,) + (1, 2) * with_p + (3, 4) * with_q
-    targets = None if out is None else _targets(out, p, q, with_p, with_q)
-    arrays, bad, shape = _core.evaluate("grad", p, q, places, targets, weight, nthreads)
-    value = arrays[0] if shape or (out and out[0] is not None) else arrays[0][()]
-    grad_p = _gradient(p, *arrays[1:3]) if with_p else None
-    grad_q = _gradient(q, *arrays[-2:]) if with_q else None
-    result = (value, grad_p, grad_q)
-    if bad and on_error == "raise":
-        _raise(p, q, value, result)
-    return result
-
-
-def _checked_weight(weight: Any) -> Any:
-    """An array of real numbers, or a foreign one as it is."""
-    if isinstance(weight, np.ma.MaskedArray):
-        raise TypeError("weight is a masked array, and gkl would not see its mask")
-    if lazy.is_foreign(weight):
-        return weight
-    weight = np.asarray(weight)
-    if weight.dtype.kind not in "fiub" and weight.dtype.name != "bfloat16":
-        raise TypeError(f"weight has dtype {weight.dtype}; real numbers are wanted")
-    return weight
-
-
-def _gradient(x: Any, mean: Any, scale: Any) -> DiagNormal:
-    return DiagNormal(mean, **{x.parameter: scale})
-
-
-def _targets(out: Any, p: Any, q: Any, with_p: bool, with_q: bool) -> list[Any]:
-    """out= of kl_and_grad as one array or None for each output."""
-    arrays = [out[0]]
-    for name, x, given, is_wanted in (("p", p, out[1], with_p), ("q", q, out[2], with_q)):
-        if not is_wanted:
-            if given is not None:
-                raise ValueError(f"out= has a gradient of {name}, which is not asked for")
-        elif given is None:
-            arrays += [None, None]
-        elif not isinstance(given, DiagNormal) or given.parameter != x.parameter:
-            raise TypeError(
-                f"out= wants a DiagNormal with {x.parameter}= for the gradient of {name}"
-            )
-        else:
-            arrays += [given.mean, getattr(given, given.parameter)]
-    return arrays
 
 
 def _batch_function(
     prefix: str,
     output: str,
-    p: DiagNormal,
-    q: DiagNormal | None,
+    p: Gaussian,
+    q: Gaussian | None,
     out: Any,
     on_error: str,
     threads: int | None,
     suffix: str = "",
 ) -> Any:
     """One array for each item, or for each item and dimension."""
-    nthreads = _check(p, q, on_error, threads)
+    nthreads = checked(p, q, on_error, threads)
     if lazy.wanted(p, q):
         if out is not None:
             raise TypeError("out= cannot take lazy results")
@@ -394,25 +307,24 @@ def _batch_function(
     if not shape and out is None:
         value = value[()]
     if bad and on_error == "raise":
-        _raise(p, q, value, value, scale_only=output == "entropy")
+        refuse_nan(p, q, value, value, scale_only=output == "entropy")
     return value
 
 
-def _check(p: Any, q: Any, on_error: str, threads: Any) -> int:
+def checked(p: Any, q: Any, on_error: str, threads: Any) -> int:
     """The arguments that all functions have; gives the number of threads, 0 for the default."""
-    if type(p) is not DiagNormal or (q is not None and type(q) is not DiagNormal):
-        name, x = ("p", p) if type(p) is not DiagNormal else ("q", q)
+    if type(p) not in CLASSES or (q is not None and type(q) not in CLASSES):
+        name, x = ("p", p) if type(p) not in CLASSES else ("q", q)
         raise TypeError(f"{name} is a {type(x).__name__}, not a gkl distribution")
-    if on_error not in ("raise", "nan"):
-        raise ValueError(f"on_error= takes 'raise' or 'nan', not {on_error!r}")
+    if on_error != "raise":
+        raises(on_error)
     return 0 if threads is None else checked_threads(threads)
 
 
-def _raise(p: Any, q: Any, value: Any, result: Any, scale_only: bool = False) -> NoReturn:
-    """The bad items are where the value is NaN: say how many, which, and why the first."""
-    items = np.isnan(value)
-    if items.ndim > len(np.broadcast_shapes(p.batch_shape, () if q is None else q.batch_shape)):
-        items = items.any(axis=-1)  # of each dimension
-    index = np.argwhere(items)
-    reason = first_reason(p, q, tuple(index[0]), scale_only)
-    raise InvalidGaussianError(reason, index, items.size, value, result)
+def refuse_nan(p: Any, q: Any, value: Any, result: Any, scale_only: bool = False) -> None:
+    """The bad items are where the value is NaN."""
+    owners = by_name(p, q)
+    bad = np.isnan(value)
+    if bad.ndim > len(np.broadcast_shapes(*(x.batch_shape for x in owners.values()))):
+        bad = bad.any(axis=-1)  # of each dimension
+    refuse(owners, bad, value, result, scale_only)

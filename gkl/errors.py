@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 __all__ = ["InvalidGaussianError"]
+
+SYMMETRIC = ("cov", "precision")
+MATRICES = (*SYMMETRIC, "tril", "factor")
 
 
 class InvalidGaussianError(np.linalg.LinAlgError):
@@ -50,22 +53,106 @@ class InvalidGaussianError(np.linalg.LinAlgError):
         return type(self), (self.reason, self.index, self.total, self.kl, self.result)
 
 
-def first_reason(p: Any, q: Any, item: tuple[int, ...], scale_only: bool = False) -> str:
+def raises(on_error: str) -> bool:
+    """Whether bad items are an error, of the argument `on_error`."""
+    if on_error not in ("raise", "nan"):
+        raise ValueError(f"on_error= takes 'raise' or 'nan', not {on_error!r}")
+    return on_error == "raise"
+
+
+def by_name(p: Any, q: Any) -> dict[str, Any]:
+    """The Gaussians of a call by the names that they have there."""
+    return {"p": p} if q is None else {"p": p, "q": q}
+
+
+def refuse(
+    owners: dict[str, Any], bad: Any, kl: Any, result: Any, scale_only: bool = False
+) -> NoReturn:
+    """Say how many items are bad, which, and why the first; `owners` are Gaussians by name."""
+    index = np.argwhere(bad)
+    reason = first_reason(owners, tuple(index[0]), scale_only)
+    raise InvalidGaussianError(reason, index, bad.size, kl, result)
+
+
+def first_reason(owners: dict[str, Any], item: tuple[int, ...], scale_only: bool = False) -> str:
     """What makes this item of a batch bad, in terms of the parameter that the caller gave."""
-    for owner, x in (("p", p), ("q", q)):
-        if x is None:
-            continue
-        for name in (x.parameter,) if scale_only else ("mean", x.parameter):
-            parameter = np.asarray(getattr(x, name))
-            row, where = _own_row(parameter, item)
-            j, words = _first_wrong(row, name in ("var", "std"))
+    dtype = _computed_in(owners)
+    for owner, x in owners.items():
+        for name, parameter in x.parameters.items():
+            if scale_only and name == "mean":
+                continue
+            at = _At(owner, name, parameter, item)
+            words = at.wrong_number() or (at.not_definite(dtype) if name in SYMMETRIC else "")
             if words:
-                value = float(row[j])
-                if parameter.ndim:
-                    where = (*where, j)
-                at = f"[{', '.join(map(str, where))}]" if where else ""
-                return f"{owner}.{name}{at} = {value!r} {words}"
+                return words
+    return _not_found(owners, item, dtype)
+
+
+class _At:
+    """One item's own part of a parameter: a vector or a matrix, and where it is."""
+
+    def __init__(self, owner: str, name: str, parameter: Any, item: tuple[int, ...]) -> None:
+        self.name = name
+        self.title = f"{owner}.{name}" if owner else name
+        array = np.asarray(parameter)
+        self.is_number = array.ndim == 0
+        if self.is_number:
+            array = array.reshape(1)
+        batch = array.shape[: -2 if name in MATRICES else -1]
+        own = item[len(item) - len(batch) :]
+        self.where = tuple(0 if n == 1 else int(i) for i, n in zip(own, batch, strict=True))
+        self.values = array[self.where]
+
+    def at(self, *index: int) -> str:
+        """The name with an index, as the caller would write it."""
+        index = () if self.is_number else (*self.where, *index)
+        return self.title + (f"[{', '.join(map(str, index))}]" if index else "")
+
+    def wrong_number(self) -> str:
+        """The first number that no Gaussian has, among those that are read."""
+        if self.name not in MATRICES:
+            j, words = _first_wrong(self.values, self.name in ("var", "std"))
+            return f"{self.at(j)} = {float(self.values[j])!r} {words}" if words else ""
+        for i, row in enumerate(self.values):
+            read = row if self.name == "factor" else row[: i + 1]
+            j, words = _first_wrong(read, False)
+            if not words and self.name == "tril":
+                j, words = i, _first_wrong(row[i : i + 1], True)[1]
+            if words:
+                return f"{self.at(i, j)} = {float(row[j])!r} {words}"
+        return ""
+
+    def not_definite(self, dtype: Any) -> str:
+        """Where LAPACK's Cholesky factorization of a symmetric matrix ends too early."""
+        from scipy.linalg import lapack
+
+        potrf = lapack.dpotrf if dtype == np.float64 else lapack.spotrf
+        _, minor = potrf(np.tril(self.values.astype(dtype)), lower=1)
+        return f"{self.at()} is not positive definite (leading minor {minor})" if minor else ""
+
+
+def _not_found(owners: dict[str, Any], item: tuple[int, ...], dtype: Any) -> str:
+    """LAPACK factors what the core could not: rounding decides. Otherwise nothing is wrong now."""
+    doubtful: list[str] = []
+    for owner, x in owners.items():
+        if x.parameter in SYMMETRIC:
+            at = _At(owner, x.parameter, x.parameters[x.parameter], item)
+            one = type(x)(0.0, **{x.parameter: at.values.astype(dtype)})
+            is_bad = np.isnan(one.prepare(on_error="nan").cholesky).any()
+            doubtful.insert(0 if is_bad else len(doubtful), at.at())
+        elif "factor" in x.parameters:
+            doubtful.append(owner)
+    if doubtful:
+        return f"{doubtful[0]} is not positive definite to working precision"
     return "a parameter that was changed during the call"
+
+
+def _computed_in(owners: dict[str, Any]) -> Any:
+    """The type that the core computes these in."""
+    given = [a for x in owners.values() for a in x.parameters.values()]
+    types = [a.dtype for a in given if not isinstance(a, float)]
+    small = types and np.result_type(*types).itemsize <= 4
+    return np.dtype(np.float32 if small else np.float64)
 
 
 def _first_wrong(row: Any, positive: bool) -> tuple[int, str]:
@@ -80,11 +167,26 @@ def _first_wrong(row: Any, positive: bool) -> tuple[int, str]:
     return 0, ""
 
 
-def _own_row(parameter: Any, item: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
-    """The row of a parameter that broadcasts to this item, and its index in the parameter."""
-    if parameter.ndim == 0:
-        return parameter.reshape(1), ()
-    batch = parameter.shape[:-1]
-    own = item[len(item) - len(batch) :]
-    where = tuple(0 if n == 1 else int(i) for i, n in zip(own, batch, strict=True))
-    return parameter[where], where
+def refuse_asymmetric(name: str, parameter: Any) -> None:
+    """ValueError for a matrix that is not symmetric to rounding: beyond 8 eps sqrt(a_ii a_jj)."""
+    eps = 2.0**-7 if parameter.dtype.name == "bfloat16" else float(np.finfo(parameter.dtype).eps)
+    stack = parameter if parameter.ndim > 2 else parameter[np.newaxis]
+    step = max((1 << 16) // max(parameter.shape[-1] ** 2, 1), 1)  # matrices at a time
+    for outer in np.ndindex(stack.shape[:-3]):
+        for start in range(0, stack.shape[-3], step):
+            a = stack[(*outer, slice(start, start + step))].astype(float)
+            b = a.swapaxes(-1, -2)
+            root = np.sqrt(np.abs(np.diagonal(a, axis1=-2, axis2=-1)))
+            with np.errstate(invalid="ignore"):
+                apart = np.abs(a - b) > 8 * eps * root[:, :, np.newaxis] * root[:, np.newaxis]
+            apart |= np.isnan(a) != np.isnan(b)
+            if not apart.any():
+                continue
+            n, i, j = (int(k) for k in np.argwhere(np.tril(apart))[0])
+            where = (*outer, start + n) if parameter.ndim > 2 else ()
+            item = f"{name}[{', '.join(map(str, where))}]" if where else name
+            below, above = (", ".join(map(str, (*where, *x))) for x in ((i, j), (j, i)))
+            raise ValueError(
+                f"{item} is not symmetric: {name}[{below}] = {float(a[n, i, j])!r} and "
+                f"{name}[{above}] = {float(a[n, j, i])!r}"
+            )

@@ -74,11 +74,10 @@ class Gaussians:
                 f"shapes {self.mean.shape} and {self.scale.shape}"
             ) from None
 
-    def __getattr__(self, name: str) -> NDArray[Any]:
-        # as a DiagNormal has it, so that errors.first_reason can look at one row of the file
-        if name in SCALES and name == self.parameter:
-            return self.scale
-        raise AttributeError(name)
+    @property
+    def parameters(self) -> dict[str, NDArray[Any]]:
+        """As a DiagNormal has them: errors.first_reason looks at one row of the file."""
+        return {"mean": self.mean, self.parameter: self.scale}
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from gkl import ufuncs
-from gkl._core import DiagNormal
+from gkl._core import Gaussian
+from gkl.errors import MATRICES
 
 __all__ = ["call", "dim", "is_foreign", "kl_and_grad", "wanted"]
 
 
-def wanted(p: DiagNormal, q: DiagNormal | None, weight: Any = None) -> bool:
+def wanted(p: Gaussian, q: Gaussian | None, weight: Any = None) -> bool:
     """Is one of the parameters foreign?"""
     return (
         p.foreign or (q is not None and q.foreign) or (weight is not None and is_foreign(weight))
@@ -29,34 +30,42 @@ def is_foreign(x: Any) -> bool:
     return not isinstance(x, np.ndarray) and hasattr(x, "__array_ufunc__")
 
 
-def dim(p: DiagNormal, q: DiagNormal | None) -> int:
+def dim(p: Gaussian, q: Gaussian | None) -> int:
     """d of a pair."""
     return p.dim if q is None or not p.scalar else q.dim
 
 
-def _name(prefix: str, p: DiagNormal, q: DiagNormal | None) -> str:
-    if prefix == "entropy":
-        return f"entropy_diag_{p.parameter}"
-    if q is None:
-        return f"{prefix}_unit_{p.parameter}"
-    if p.parameter == q.parameter:
-        return f"{prefix}_diag_{p.parameter}"
-    return f"{prefix}_diag_{p.parameter}_{q.parameter}"
+def _name(prefix: str, p: Gaussian, q: Gaussian | None) -> str:
+    """kl_diag_var, kl_diag_full_var_cov, kl_low_rank_full_cov, ...: structures, then parameters,
+    p's before q's, once where they are the same."""
+    pair = [p] if q is None else [p, q]
+    structures = [x.structure for x in pair]
+    names = [x.parameter for x in pair if x.structure != "low_rank"]
+    if len(set(structures)) == 1:
+        structures = structures[:1]
+        names = names[:1] if len(set(names)) == 1 else names
+    if q is None and prefix != "entropy":
+        structures = ["unit", *(structures if not names else [])]
+    return "_".join((prefix, *structures, *names))
 
 
-def _operands(p: DiagNormal, q: DiagNormal | None, scale_only: bool = False) -> list[Any]:
-    """The parameters with their core dimension, which does not broadcast: numbers and parameters
+def _operands(p: Gaussian, q: Gaussian | None, scale_only: bool = False) -> list[Any]:
+    """The parameters with their core dimensions, which do not broadcast: numbers and parameters
     that stand for all dimensions are repeated by a stride of 0. The batch is left alone, so that
     chunks stay what they are."""
     d = dim(p, q)
-    pairs = [x for x in (p, q) if x is not None]
-    given = [getattr(x, name) for x in pairs for name in ("mean", x.parameter)]
-    numbers = [x for x in given if not isinstance(x, float)]
+    given = [item for x in (p, q) if x is not None for item in x.parameters.items()]
+    numbers = [x for _, x in given if not isinstance(x, float)]
     dtype = np.result_type(*(x.dtype for x in numbers)) if numbers else np.dtype(float)
+    operands = []
+    for name, x in given:
+        array = np.asarray(x, dtype) if isinstance(x, float) else x
+        operands.append(array if name in MATRICES else _with_core(array, d))
     if scale_only:  # of the batch's shape, and lazy, though only the mean may be so
-        mean, scale = (np.asarray(x, dtype) if isinstance(x, float) else x for x in given)
-        given = [np.broadcast_arrays(mean, scale)[1]]
-    return [_with_core(np.asarray(x, dtype) if isinstance(x, float) else x, d) for x in given]
+        mean, scale = operands[0], operands[-1]
+        mean = mean[..., np.newaxis] if p.parameter in MATRICES else mean
+        operands = [*operands[1:-1], np.broadcast_arrays(mean, scale)[1]]
+    return operands
 
 
 def _with_core(x: Any, d: int) -> Any:
@@ -69,7 +78,7 @@ def _with_core(x: Any, d: int) -> Any:
     return np.broadcast_to(x, (*x.shape[:-1], d))
 
 
-def call(prefix: str, p: DiagNormal, q: DiagNormal | None, suffix: str = "") -> tuple[Any, ...]:
+def call(prefix: str, p: Gaussian, q: Gaussian | None, suffix: str = "") -> tuple[Any, ...]:
     """Results of the gufunc for this pair, as a tuple."""
     gufunc = getattr(ufuncs, _name(prefix, p, q) + suffix)
     result = gufunc(*_operands(p, q, scale_only=prefix == "entropy"))
@@ -77,8 +86,8 @@ def call(prefix: str, p: DiagNormal, q: DiagNormal | None, suffix: str = "") -> 
 
 
 def kl_and_grad(
-    p: DiagNormal, q: DiagNormal | None, weight: Any, wrt: Collection[str]
-) -> tuple[Any, DiagNormal | None, DiagNormal | None]:
+    p: Gaussian, q: Gaussian | None, weight: Any, wrt: Collection[str]
+) -> tuple[Any, Any, Any]:
     """As gkl.kl_and_grad; the sums over broadcast axes are the foreign array's own."""
     value, *gradients = call("kl", p, q, "_grad")
     if weight is not None:
@@ -87,16 +96,21 @@ def kl_and_grad(
                 f"weight does not fit the batch: shapes {weight.shape} and {value.shape}"
             )
         weight = weight.astype(value.dtype)
-        gradients = [g * weight[..., np.newaxis] for g in gradients]
+    left = iter(gradients)
 
-    def collect(x: DiagNormal, mean: Any, scale: Any) -> DiagNormal:
-        return DiagNormal(
-            _sum_to(mean, x.mean), **{x.parameter: _sum_to(scale, getattr(x, x.parameter))}
-        )
+    def collect(x: Gaussian) -> Any:
+        found = []
+        for name, parameter in x.parameters.items():
+            gradient = next(left)
+            if weight is not None:
+                factor = weight[..., np.newaxis]
+                gradient = gradient * (factor[..., np.newaxis] if name in MATRICES else factor)
+            found.append(_sum_to(gradient, parameter))
+        return x.like(found)
 
-    grad_p = collect(p, *gradients[:2]) if "p" in wrt else None
-    grad_q = collect(q, *gradients[2:]) if "q" in wrt and q is not None else None
-    return value, grad_p, grad_q
+    grad_p = collect(p)
+    grad_q = None if q is None else collect(q)
+    return value, grad_p if "p" in wrt else None, grad_q if "q" in wrt else None
 
 
 def _sum_to(gradient: Any, parameter: Any) -> Any:
