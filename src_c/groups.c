@@ -114,6 +114,7 @@ static ptrdiff_t judge(gkl_batch *b) {
                 gkl_write(plan->is_f64, x + i * vector + lane * plan->size, (double)NAN);
         }
     }
+    b->fresh = !finite;
     for (int i = 0; i < b->ninputs && !finite; ++i)
         if (gkl_is_matrix(plan->job, b->inputs[i]))
             gkl_prepare_matrix(b, b->group.in[b->inputs[i]], gkl_packed_size(plan, b->inputs[i]));
@@ -213,9 +214,21 @@ static char *allocate(gkl_batch *b) {
     return memory;
 }
 
+/* Is an operand the same for all items, and left as it is by the kernel? */
+static int stays(const gkl_plan *plan, int operand) {
+    const gkl_job *job = plan->job;
+    const int is_q = operand == 3;
+    const int inverted = job->p == GKL_PRECISION && job->q == GKL_PRECISION;
+    for (int axis = 0; axis < plan->ndim; ++axis)
+        if (plan->in[operand][axis] != 0)
+            return 0;
+    return operand >= GKL_WEIGHT || !gkl_is_matrix(job, operand)
+           || (is_q != inverted && job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P].data);
+}
+
 ptrdiff_t gkl_do_groups(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t rows,
                         double *sums) {
-    gkl_batch b = {.plan = plan, .lanes = plan->table->lanes[plan->is_f64]};
+    gkl_batch b = {.plan = plan, .lanes = plan->table->lanes[plan->is_f64], .fresh = 1};
     const ptrdiff_t end = row + rows;
     char *memory = allocate(&b);
     if (!memory)
@@ -226,7 +239,9 @@ ptrdiff_t gkl_do_groups(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptr
         b.count = gkl_min(b.lanes, end - row);
         find_group(&b, kept, row);
         for (int i = 0; i < b.ninputs; ++i)
-            gkl_pack(&b, b.inputs[i]);
+            if (b.fresh || !stays(plan, b.inputs[i]))
+                gkl_pack(&b, b.inputs[i]);
+        b.fresh = 0;
         plan->group(&b.group);
         bad += judge(&b);
         for (int k = 0; k < GKL_MAX_OUT; ++k) {

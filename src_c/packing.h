@@ -14,6 +14,7 @@ typedef struct {
     const gkl_plan *plan;
     gkl_group group;
     ptrdiff_t lanes, count; /* of which hold items of their own */
+    int fresh;              /* nothing is packed yet */
     int inputs[GKL_MAX_IN], ninputs, outputs[GKL_MAX_OUT], noutputs; /* those that there are */
     const char *in[GKL_MAX_IN][GKL_MOST_LANES];
     char *out[GKL_MAX_OUT][GKL_MOST_LANES];

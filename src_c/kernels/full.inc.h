@@ -82,6 +82,7 @@ static mask FN(compare)(FN(pair) *t) {
 /* Delta of two matrices that are not factored, and the factors of both */
 static void FN(relate_matrices)(FN(pair) *t, const int want_a) {
     const ptrdiff_t size = FN(triangle_size)(t->d), n = t->tiles * TILE;
+    vec *la = t->a.l; /* the place of A, which is not needed after E */
     mask near = FN(compare)(t);
     vec *root = t->y; /* not needed yet */
     if (vany(near)) {
@@ -94,7 +95,7 @@ static void FN(relate_matrices)(FN(pair) *t, const int want_a) {
         FN(factor)(&t->a, t->d);
         for (ptrdiff_t i = 0; i < size; ++i) {
             t->x[i] = vselect(near, t->x[i], t->a.l[i] - t->b.l[i]);
-            t->a.l[i] = vselect(near, t->b.l[i] + t->x[i], t->a.l[i]);
+            la[i] = vselect(near, t->b.l[i] + t->x[i], t->a.l[i]);
         }
         for (ptrdiff_t k = 0; k < n; ++k) {
             t->excess[k] = vselect(near, t->excess[k], t->a.pivot[k] - t->b.pivot[k]);
@@ -103,12 +104,13 @@ static void FN(relate_matrices)(FN(pair) *t, const int want_a) {
         }
     } else {
         for (ptrdiff_t i = 0; want_a && i < size; ++i)
-            t->a.l[i] = t->b.l[i] + t->x[i];
+            la[i] = t->b.l[i] + t->x[i];
         for (ptrdiff_t k = 0; k < n; ++k) {
             t->a.pivot[k] = t->b.pivot[k] + t->excess[k];
             t->a.root[k] = root[k];
         }
     }
+    t->a.l = la;
     for (ptrdiff_t k = 0; k < n; ++k)
         t->a.inverse[k] = vset(1) / t->a.root[k];
 }

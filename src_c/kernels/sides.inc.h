@@ -79,7 +79,7 @@ static void FN(adopt)(FN(side) *s, ptrdiff_t d) {
         s->pivot[k] = pivot;
         s->inverse[k] = vset(1) / *FN(at)(s->given, k, k);
     }
-    memcpy(s->l, s->given, (size_t)FN(triangle_size)(d) * sizeof(vec));
+    s->l = (vec *)s->given; /* which is not written to */
     FN(read_root)(s, d);
 }
 
