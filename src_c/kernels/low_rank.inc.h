@@ -11,16 +11,16 @@
  *
  *     2 KL = sum_k [phi(D_p/D_q - 1) + E_p (f_p^T m_p - f_q^T m_q)^2/D_q] + |y|^2
  *
- * and |y|^2 = sum_k n^2/D_q, n being what the filter of q does not foresee of mean_p - mean_q: every
- * summand >= 0.  So that none loses digits near p = q, differences of everything are carried
+ * and |y|^2 = sum_k n^2/D_q, n being what the filter of q does not foresee of mean_p - mean_q:
+ * every summand >= 0.  So that none loses digits near p = q, differences of everything are carried
  * along, here with a d before them (p's less q's), e = m_p - m_q among them:
  *
  *     dc = C_p f_p - C_q f_q = dC f_p + C_q df         dD = dv + df^T C_p f_p + f_q^T dc
  *     dK = (dc - K_q dD)/D_p         dC <- dC - K_p dc^T - (dC f_q + C_p df - K_p dD) K_q^T
  *
- * (dC f_p by its columns, dC f_q by its rows: then rounding errors in dC, which leave it unsymmetric,
- * are carried on as (I - K_p f_p^T) . (I - K_q f_q^T)^T, which contracts however far p is from q) and
- * the covariances under p, M = E m_p m_p^T, N = E m_p e^T, O = E e e^T, of which
+ * (dC f_p by its columns, dC f_q by its rows: then rounding errors in dC, which leave it
+ * unsymmetric, are carried on as (I - K_p f_p^T) . (I - K_q f_q^T)^T, which contracts however far p
+ * is from q) and the covariances under p, M = E m_p m_p^T, N = E m_p e^T, O = E e e^T, of which
  *
  *     a = M df + N f_q,  b = N^T df + O f_q,  E_p (...)^2 = g = df^T a + f_q^T b
  *     M <- M + K_p D_p K_p^T,  N <- N - a K_q^T + K_p D_p dK^T
@@ -30,13 +30,15 @@
  * whatever the condition.  The smaller rank is filled up with columns of zeros; beside a diagonal
  * Gaussian one of M and O is left of all that.
  *
- * Floats are computed in double.  With eps = 2^-52 (floats: 2^-23), kp and kq the condition numbers of
- * the covariances scaled to unit diagonal, the relative error of KL is below 4 eps (kq + kp/max(1,
- * KL)), 2.1 measured.  One exception: F_p near F_q Q with Q a rotation, where p is nearer to q than
- * F_p to F_q; the error is then below 4 eps (kq + kp) (KL + e^2), e = |F_p - F_q|/|F_q|.
+ * Floats are computed in double.  With eps = 2^-52 (floats: 2^-23), kp and kq the condition numbers
+ * of the covariances scaled to unit diagonal, the relative error of KL is below
+ * 4 eps (kq + kp/max(1, KL)), 2.1 measured.  One exception: F_p near F_q Q with Q a rotation, where
+ * p is nearer to q than F_p to F_q; the error is then below 4 eps (kq + kp) (KL + e^2) with e the
+ * relative difference of F_p and F_q.
  *
- * Work a row, in multiplications of rank^2: the value about 22, with both gradients about 95; beside a
- * diagonal Gaussian 5 and 25.  Workspace: O(rank^2) for the value of equal ranks, O(d rank) else.
+ * Work a row, in multiplications of rank^2: the value about 22, with both gradients about 95; beside
+ * a diagonal Gaussian 5 and 25.  Workspace: O(rank^2) + 2 d for the value when the ranks are equal or
+ * one is 0, O(d rank) otherwise.
  *
  * Parameters: real.h, the vector words and math.inc.h.
  */

@@ -41,7 +41,9 @@ INLINE void low_rank_rows_times(ptrdiff_t m, ptrdiff_t n, const vec *a, const ve
                                 const vec *y, vec *v, const int two) {
     ptrdiff_t j = 0;
     for (; j + 4 <= n; j += 4) {
-        vec s[4] = {vset(0), vset(0), vset(0), vset(0)}, t[4] = {vset(0), vset(0), vset(0), vset(0)};
+        vec s[4], t[4];
+        for (int l = 0; l < 4; ++l)
+            s[l] = t[l] = vset(0);
         for (ptrdiff_t i = 0; i < m; ++i)
             for (int l = 0; l < 4; ++l) {
                 s[l] = vfma(x[i], a[i * n + j + l], s[l]);
@@ -67,16 +69,18 @@ INLINE void low_rank_rows_times(ptrdiff_t m, ptrdiff_t n, const vec *a, const ve
     }
 }
 
-/* a <- a + x y^T */
-INLINE void low_rank_add_outer(ptrdiff_t m, ptrdiff_t n, const vec *x, const vec *y, vec *a) {
+/* a <- a + times x y^T, times = 1 or -1 */
+INLINE void low_rank_add_outer(ptrdiff_t m, ptrdiff_t n, const vec *x, const vec *y, vec *a,
+                               const int times) {
     for (ptrdiff_t i = 0; i < m; ++i)
         for (ptrdiff_t j = 0; j < n; ++j)
-            a[i * n + j] = vfma(x[i], y[j], a[i * n + j]);
+            a[i * n + j] = times > 0 ? vfma(x[i], y[j], a[i * n + j])
+                                     : vfnma(x[i], y[j], a[i * n + j]);
 }
 
 /* u <- u + a x and v <- v + a^T y, for `rows` rows of n */
-INLINE void low_rank_some_rows(ptrdiff_t n, const vec *a, const vec *x, vec *u, const vec *y, vec *v,
-                               const int rows) {
+INLINE void low_rank_some_rows(ptrdiff_t n, const vec *a, const vec *x, vec *u, const vec *y,
+                               vec *v, const int rows) {
     vec s[4];
     for (int l = 0; l < rows; ++l)
         s[l] = u[l];
@@ -102,22 +106,15 @@ INLINE void low_rank_both_ways(ptrdiff_t n, const vec *a, const vec *x, vec *u, 
         low_rank_some_rows(n, a + i * n, x, u + i, y + i, v, 1);
 }
 
-/* u = a x and, when there is a y, v = a y, for a symmetric a whose lower rows follow one another */
-INLINE void low_rank_symmetric(ptrdiff_t n, const vec *a, const vec *x, vec *u, const vec *y, vec *v,
-                               const int two) {
+/* u = a x for a symmetric a whose lower rows follow one another */
+INLINE void low_rank_symmetric(ptrdiff_t n, const vec *a, const vec *x, vec *u) {
     for (ptrdiff_t i = 0; i < n; a += ++i) {
-        vec s = a[i] * x[i], t = two ? a[i] * y[i] : s;
+        vec s = a[i] * x[i];
         for (ptrdiff_t j = 0; j < i; ++j) {
             s = vfma(a[j], x[j], s);
             u[j] = vfma(a[j], x[i], u[j]);
-            if (two) {
-                t = vfma(a[j], y[j], t);
-                v[j] = vfma(a[j], y[i], v[j]);
-            }
         }
         u[i] = s;
-        if (two)
-            v[i] = t;
     }
 }
 
@@ -138,15 +135,15 @@ INLINE void low_rank_renew(ptrdiff_t n, vec *root, const vec *t, vec part, vec i
         gain[l] = s[l] * inverse;
         if (two)
             cg[l] = w[l];
-        s[l] = s[l] * -part;
+        s[l] = s[l] * part;
     }
     for (ptrdiff_t j = 0; j < n; ++j)
         for (int l = 0; l < rows; ++l)
-            root[l * n + j] = vfma(s[l], t[j], root[l * n + j]);
+            root[l * n + j] = vfnma(s[l], t[j], root[l * n + j]);
 }
 
-/* One row of a filter: c = C f and K = c/D, and C g for a second vector; gives 1/D and `share`, which
- * is f^T C f; then C for the next row.  t is room for 2 rank. */
+/* One row of a filter: c = C f and K = c/D, and C g for a second vector; gives 1/D and `share`,
+ * which is f^T C f; then C for the next row.  t is room for 2 rank. */
 INLINE vec low_rank_step(ptrdiff_t n, vec *root, const vec *f, vec v, vec *c, vec *gain, vec *share,
                          const vec *g, vec *cg, vec *t, const int two) {
     const vec one = vset(1);

@@ -15,8 +15,8 @@
  *
  *     A <- A - f w^T - w f^T + s f f^T,  w = A K,  s = 1/D + K^T w = (S^-1)_kk,  g = s f - w
  *
- * the elements left of the diagonal are -g^T (I - K f^T) ... (I - K f^T) K.  So the sum over i > k of
- * (Sq^-1)_ik dv_i (Sp^-1)_ik is K_q^T B K_p with
+ * the elements left of the diagonal are -g^T (I - K f^T) ... (I - K f^T) K.  So the sum over i > k
+ * of (Sq^-1)_ik dv_i (Sp^-1)_ik is K_q^T B K_p with
  *
  *     B <- (I - K_q f_q^T)^T B (I - K_p f_p^T) + g_q dv g_p^T
  *
@@ -39,27 +39,27 @@ static void low_rank_filter(const low_rank_model *m, const int reversed, vec *wo
     low_rank_identity(n, root);
     for (ptrdiff_t i = 0; i < d; ++i) {
         const ptrdiff_t k = reversed ? d - 1 - i : i;
-        m->inverse[k] = low_rank_step(n, root, m->of.factor + k * n, m->of.var[k], c, m->gain + k * n,
-                                      &share, c, c, t, 0);
+        m->inverse[k] = low_rank_step(n, root, m->of.factor + k * n, m->of.var[k], c,
+                                      m->gain + k * n, &share, c, c, t, 0);
     }
 }
 
 /* y_j <- y_j + times sum_i x_i a_ij, times = 1 or -1 */
 INLINE void low_rank_add_rows(ptrdiff_t m, ptrdiff_t n, const vec *a, const vec *x, vec *y,
                               const int times) {
-    const vec sign = vset((REAL)times);
     ptrdiff_t j = 0;
     for (; j + 4 <= n; j += 4) {
         vec s[4] = {y[j], y[j + 1], y[j + 2], y[j + 3]};
         for (ptrdiff_t i = 0; i < m; ++i)
             for (int l = 0; l < 4; ++l)
-                s[l] = vfma(sign * x[i], a[i * n + j + l], s[l]);
+                s[l] = times > 0 ? vfma(x[i], a[i * n + j + l], s[l])
+                                 : vfnma(x[i], a[i * n + j + l], s[l]);
         for (int l = 0; l < 4; ++l)
             y[j + l] = s[l];
     }
     for (; j < n; ++j)
         for (ptrdiff_t i = 0; i < m; ++i)
-            y[j] = vfma(sign * x[i], a[i * n + j], y[j]);
+            y[j] = times > 0 ? vfma(x[i], a[i * n + j], y[j]) : vfnma(x[i], a[i * n + j], y[j]);
 }
 
 /* x <- S^-1 x, dim x n */
@@ -68,7 +68,7 @@ static void low_rank_solve(const low_rank_model *m, ptrdiff_t n, vec *x, vec *wo
     low_rank_clear(r * n, work);
     for (ptrdiff_t k = 0; r && k < d; ++k) {
         low_rank_add_rows(r, n, work, m->of.factor + k * r, x + k * n, -1);
-        low_rank_add_outer(r, n, m->gain + k * r, x + k * n, work);
+        low_rank_add_outer(r, n, m->gain + k * r, x + k * n, work, 1);
     }
     low_rank_clear(r * n, work);
     for (ptrdiff_t k = d - 1; k >= 0; --k) {
@@ -77,20 +77,17 @@ static void low_rank_solve(const low_rank_model *m, ptrdiff_t n, vec *x, vec *wo
         if (!r)
             continue;
         low_rank_add_rows(r, n, work, m->gain + k * r, x + k * n, -1);
-        low_rank_add_outer(r, n, m->of.factor + k * r, x + k * n, work);
+        low_rank_add_outer(r, n, m->of.factor + k * r, x + k * n, work, 1);
     }
 }
 
 /* h = S^-1 F */
 static void low_rank_solve_own(const low_rank_model *m, vec *h, vec *work) {
     const ptrdiff_t n = m->of.rank;
-    vec *minus = work + n * n;
     low_rank_identity(n, work);
     for (ptrdiff_t k = m->of.dim - 1; n && k >= 0; --k) {
         low_rank_rows_times(n, n, work, m->gain + k * n, h + k * n, h, h, 0);
-        for (ptrdiff_t j = 0; j < n; ++j)
-            minus[j] = -h[k * n + j];
-        low_rank_add_outer(n, n, m->of.factor + k * n, minus, work);
+        low_rank_add_outer(n, n, m->of.factor + k * n, h + k * n, work, -1);
     }
 }
 
@@ -98,15 +95,15 @@ static void low_rank_solve_own(const low_rank_model *m, vec *h, vec *work) {
 INLINE vec low_rank_above(const low_rank_model *m, ptrdiff_t k, vec *above, vec *w, vec *g) {
     const ptrdiff_t n = m->of.rank;
     const vec *f = m->of.factor + k * n, *gain = m->gain + k * n;
-    low_rank_symmetric(n, above, gain, w, gain, w, 0);
+    low_rank_symmetric(n, above, gain, w);
     const vec s = m->inverse[k] + low_rank_dot(n, gain, w), half_s = vset((REAL)0.5) * s;
     for (ptrdiff_t i = 0; i < n; ++i) {
         g[i] = vfma(s, f[i], -w[i]);
-        w[i] = vfma(-half_s, f[i], w[i]);
+        w[i] = vfnma(half_s, f[i], w[i]);
     }
     for (ptrdiff_t i = 0; i < n; above += ++i)
         for (ptrdiff_t j = 0; j <= i; ++j)
-            above[j] = vfma(-f[i], w[j], vfma(-w[i], f[j], above[j]));
+            above[j] = vfnma(f[i], w[j], vfnma(w[i], f[j], above[j]));
     return s;
 }
 
@@ -115,7 +112,8 @@ static void low_rank_diagonal(const low_rank_model *x, const low_rank_model *y, 
                               const int reversed, vec *sum, vec *work) {
     const ptrdiff_t r = x->of.rank, s = y->of.rank, d = x->of.dim;
     vec *above_x = work, *above_y = above_x + r * r, *b = above_y + s * s, *w = b + r * s;
-    vec *g_x = w + (r > s ? r : s), *g_y = x == y ? g_x : g_x + r, *left = g_x + r + s, *right = left + s;
+    vec *g_x = w + (r > s ? r : s), *g_y = x == y ? g_x : g_x + r;
+    vec *left = g_x + r + s, *right = left + s;
     low_rank_clear(r * r + s * s + r * s, work);
     for (ptrdiff_t i = 0; i < d; ++i) {
         const ptrdiff_t k = reversed ? i : d - 1 - i;
@@ -132,7 +130,7 @@ static void low_rank_diagonal(const low_rank_model *x, const low_rank_model *y, 
             const vec g = g_x[l] * dv[k], f = vfma(f_x[l], t, -right[l]);
             for (ptrdiff_t j = 0; j < s; ++j)
                 b[l * s + j] =
-                    vfma(g, g_y[j], vfma(f, f_y[j], vfma(-f_x[l], left[j], b[l * s + j])));
+                    vfma(g, g_y[j], vfma(f, f_y[j], vfnma(f_x[l], left[j], b[l * s + j])));
         }
     }
 }
@@ -140,15 +138,16 @@ static void low_rank_diagonal(const low_rank_model *x, const low_rank_model *y, 
 /* to <- Sq^-1 E h, dim x n, with h = Sp^-1 F_p or Sq^-1 F_q; r, s the ranks of p and q */
 static void low_rank_times_difference(const low_rank_model *p, const low_rank_model *q,
                                       const vec *dv, const vec *change, const vec *solved,
-                                      const vec *h_q, const vec *h, ptrdiff_t n, vec *to, vec *work) {
+                                      const vec *h_q, const vec *h, ptrdiff_t n, vec *to,
+                                      vec *work) {
     const ptrdiff_t d = p->of.dim, r = p->of.rank, s = q->of.rank, rank = r > s ? r : s;
     vec *own = work, *other = own + r * n;
     low_rank_clear((r + s) * n, work);
     for (ptrdiff_t k = 0; k < d; ++k) {
         for (ptrdiff_t j = 0; j < n; ++j)
             to[k * n + j] = dv[k] * h[k * n + j];
-        low_rank_add_outer(r, n, p->of.factor + k * r, h + k * n, own);
-        low_rank_add_outer(s, n, change + k * rank, h + k * n, other);
+        low_rank_add_outer(r, n, p->of.factor + k * r, h + k * n, own, 1);
+        low_rank_add_outer(s, n, change + k * rank, h + k * n, other, 1);
     }
     low_rank_solve(q, n, to, work + (r + s) * n);
     for (ptrdiff_t k = 0; k < d; ++k) {
@@ -211,7 +210,7 @@ static void low_rank_gradients(const gkl_group *group, const low_rank_side *of_p
         vec *image = work; /* F_q^T z */
         low_rank_clear(s, image);
         for (ptrdiff_t k = 0; k < d; ++k)
-            low_rank_add_outer(1, s, z + k, q.of.factor + k * s, image);
+            low_rank_add_outer(1, s, z + k, q.of.factor + k * s, image, 1);
         for (ptrdiff_t k = 0; k < d; ++k)
             for (ptrdiff_t j = 0; j < s; ++j)
                 out[6][k * s + j] = -vfma(z[k], image[j], result[k * s + j]);

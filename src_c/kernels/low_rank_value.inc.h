@@ -54,29 +54,29 @@ INLINE vec low_rank_both(ptrdiff_t n, const low_rank_state *s, const vec *fp, co
     const vec dd =
         (vp - vq) + (low_rank_dot(n, s->df, s->c_p) + low_rank_dot(n, fq, s->dc));
     for (ptrdiff_t i = 0; i < n; ++i) {
-        s->dk[i] = vfma(-s->gain_q[i], dd, s->dc[i]) * *inverse_p;
-        s->beta[i] = vfma(-s->gain_p[i], dd, s->beta[i]);
+        s->dk[i] = vfnma(s->gain_q[i], dd, s->dc[i]) * *inverse_p;
+        s->beta[i] = vfnma(s->gain_p[i], dd, s->beta[i]);
     }
 
-    low_rank_symmetric(n, s->m, s->df, s->a, s->df, s->a, 0);
-    low_rank_symmetric(n, s->o, fq, s->b, fq, s->b, 0);
+    low_rank_symmetric(n, s->m, s->df, s->a);
+    low_rank_symmetric(n, s->o, fq, s->b);
     low_rank_both_ways(n, s->n, fq, s->a, s->df, s->b);
     *g = vmax(vset(0), low_rank_dot(n, s->df, s->a) + low_rank_dot(n, fq, s->b));
 
     vec *change = s->change, *m = s->m, *o = s->o, *mixed = s->n;
     const vec half_g = vset((REAL)0.5) * *g;
     for (ptrdiff_t i = 0; i < n; ++i)
-        s->b[i] = vfma(-half_g, s->gain_q[i], s->b[i]);
+        s->b[i] = vfnma(half_g, s->gain_q[i], s->b[i]);
     for (ptrdiff_t i = 0; i < n; mixed += n, change += n, m += ++i, o += i) {
         const vec kp = s->gain_p[i], kq = s->gain_q[i], dk = *dp * s->dk[i];
         for (ptrdiff_t j = 0; j <= i; ++j) {
             m[j] = vfma(s->c_p[i], s->gain_p[j], m[j]);
             o[j] = vfma(dk, s->dk[j],
-                        vfma(-s->b[i], s->gain_q[j], vfma(-kq, s->b[j], o[j])));
+                        vfnma(s->b[i], s->gain_q[j], vfnma(kq, s->b[j], o[j])));
         }
         for (ptrdiff_t j = 0; j < n; ++j) {
-            change[j] = vfma(-kp, s->dc[j], vfma(-s->beta[i], s->gain_q[j], change[j]));
-            mixed[j] = vfma(s->c_p[i], s->dk[j], vfma(-s->a[i], s->gain_q[j], mixed[j]));
+            change[j] = vfnma(kp, s->dc[j], vfnma(s->beta[i], s->gain_q[j], change[j]));
+            mixed[j] = vfma(s->c_p[i], s->dk[j], vfnma(s->a[i], s->gain_q[j], mixed[j]));
         }
     }
     return dd;
@@ -88,7 +88,7 @@ INLINE vec low_rank_alone_p(ptrdiff_t n, const low_rank_state *s, const vec *f, 
     vec share, *m = s->m;
     low_rank_step(n, s->root_p, f, vp, s->c_p, s->gain_p, &share, f, s->t, s->t, 0);
     *dp = vp + share;
-    low_rank_symmetric(n, m, f, s->a, f, s->a, 0);
+    low_rank_symmetric(n, m, f, s->a);
     *g = vmax(vset(0), low_rank_dot(n, f, s->a));
     for (ptrdiff_t i = 0; i < n; m += ++i)
         for (ptrdiff_t j = 0; j <= i; ++j)
@@ -102,14 +102,14 @@ INLINE vec low_rank_alone_q(ptrdiff_t n, const low_rank_state *s, const vec *f, 
     vec share, *o = s->o;
     *inverse_q = low_rank_step(n, s->root_q, f, vq, s->c_q, s->gain_q, &share, f, s->t, s->t, 0);
     *dq = vq + share;
-    low_rank_symmetric(n, o, f, s->b, f, s->b, 0);
+    low_rank_symmetric(n, o, f, s->b);
     *g = vmax(vset(0), low_rank_dot(n, f, s->b));
     const vec half = vset((REAL)0.5) * (*g + vp);
     for (ptrdiff_t i = 0; i < n; ++i)
-        s->b[i] = vfma(-half, s->gain_q[i], s->b[i]);
+        s->b[i] = vfnma(half, s->gain_q[i], s->b[i]);
     for (ptrdiff_t i = 0; i < n; o += ++i)
         for (ptrdiff_t j = 0; j <= i; ++j)
-            o[j] = vfma(-s->b[i], s->gain_q[j], vfma(-s->gain_q[i], s->b[j], o[j]));
+            o[j] = vfnma(s->b[i], s->gain_q[j], vfnma(s->gain_q[i], s->b[j], o[j]));
     return (vp - vq) - share;
 }
 
