@@ -181,6 +181,23 @@ def test_every_pair_and_output(p, q, dtype):
                     )
 
 
+@pytest.mark.parametrize(("p", "q"), PAIRS)
+def test_parts_of_the_gradient(p, q):
+    """_grad_p, _grad_q and _vjp are _grad's."""
+    rng, name = np.random.default_rng(2), pair_name(p, q)
+    own, other = (gaussians(rng, kind, 5, 3, np.float64)[0] for kind in (p, q))
+    weight = rng.normal(size=BATCH)
+    kl, *gradients = getattr(ufuncs, f"kl_{name}_grad")(*own, *other)
+    sides = [("p", gradients[: len(own)]), ("q", gradients[len(own) :])]
+    for side, mine in sides if other else []:
+        found = getattr(ufuncs, f"kl_{name}_grad_{side}")(*own, *other)
+        for x, y in zip(found, (kl, *mine), strict=True):
+            np.testing.assert_array_equal(x, y)
+    found = getattr(ufuncs, f"kl_{name}_vjp")(*own, *other, weight)
+    for x, y in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(x, y * np.reshape(weight, (BATCH, *[1] * (y.ndim - 1))))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rank", [0, 1, 2, 7])
 def test_equal_is_exactly_zero(rank, dtype):

@@ -36,9 +36,9 @@
  * p is nearer to q than F_p to F_q; the error is then below 4 eps (kq + kp) (KL + e^2) with e the
  * relative difference of F_p and F_q.
  *
- * Work a row, in multiplications of rank^2: the value about 22, with both gradients about 95; beside
- * a diagonal Gaussian 5 and 25.  Workspace: O(rank^2) + 2 d for the value when the ranks are equal or
- * one is 0, O(d rank) otherwise.
+ * Work a row, in multiplications of rank^2: the value about 22, with both gradients about 95;
+ * beside a diagonal Gaussian 5 and 25.  Workspace: O(rank^2) + 2 d for the value when the ranks are
+ * equal or one is 0, O(d rank) otherwise.
  *
  * Parameters: real.h, the vector words and math.inc.h.
  */
@@ -173,8 +173,9 @@ static void low_rank_group_f64(const gkl_group *group) {
                            ? NULL
                            : low_rank_variances(group, (int)group->q, group->in[3], work + d);
     work += 2 * d;
-    const low_rank_side p = {d, r, group->in[GKL_FACTOR_P], var_p, group->in[0]};
-    const low_rank_side q = {d, s, group->in[GKL_FACTOR_Q], var_q, group->in[2]};
+    const vec *factor_p = group->in[GKL_FACTOR_P], *factor_q = group->in[GKL_FACTOR_Q];
+    const low_rank_side p = {d, r, factor_p ? factor_p : work, var_p, group->in[0]};
+    const low_rank_side q = {d, s, factor_q ? factor_q : work, var_q, group->in[2]};
     const vec constant = vset((REAL)d * LOG_2_PI);
     if (group->output == GKL_ENTROPY) {
         *out[0] = half * (low_rank_log_det(&p, work) + vset((REAL)d * (1 + LOG_2_PI))) + poison;

@@ -6,7 +6,7 @@
 
 typedef struct {
     ptrdiff_t dim, rank;
-    const vec *factor; /* dim x rank; NULL when the rank is 0 */
+    const vec *factor; /* dim x rank */
     const vec *var;
     const vec *mean; /* NULL: 0 */
 } low_rank_side;
