@@ -2,10 +2,10 @@
 """Gaussians with covariance F F^T + diag(v), against each other, diagonal ones and N(0, I).
 
 With kp and kq the condition numbers of the covariances scaled to unit diagonal: the value is
-within 4 eps (kq + kp/max(1, KL)), relatively, and each gradient within 8 eps (kq + kp), relatively
-in the Frobenius norm with the rows scaled to unit variance. Not relatively where F_p is near
-F_q by a rotation only, which is no difference of the Gaussians: there by kq + kp times the square
-of the relative difference of F.
+within 4 eps (kq + kp/max(1, KL)), relatively. Of each gradient in the Frobenius norm with the rows
+scaled to unit variance 8 eps (kq + kp) is promised relatively to that of the covariance, times F;
+here it is kept relatively to the gradient itself. Where F_p is F_q but for a rotation, which is no
+difference of the Gaussians, errors are by what dF F_p^T + F_q dF^T is summed from.
 """
 
 import itertools

@@ -32,9 +32,9 @@
  *
  * Floats are computed in double.  With eps = 2^-52 (floats: 2^-23), kp and kq the condition numbers
  * of the covariances scaled to unit diagonal, the relative error of KL is below
- * 4 eps (kq + kp/max(1, KL)), 2.1 measured.  One exception: F_p near F_q Q with Q a rotation, where
- * p is nearer to q than F_p to F_q; the error is then below 4 eps (kq + kp) (KL + e^2) with e the
- * relative difference of F_p and F_q.
+ * 4 eps (kq + kp/max(1, KL)) c^2, 2.1 measured in place of 4.  c is 1 unless the difference of the
+ * covariances, diag(dv) + dF F_p^T + F_q dF^T, cancels, as when F is rotated: c is the norm of its
+ * absolute summands by its own.
  *
  * Work a row, in multiplications of rank^2: the value about 22, with both gradients about 95;
  * beside a diagonal Gaussian 5 and 25.  Workspace: O(rank^2) + 2 d for the value when the ranks are

@@ -22,7 +22,9 @@
  *
  * and the one over i < k is the same of the rows in the opposite order.
  *
- * Relative errors (Frobenius norm, rows scaled to unit variances): below 8 eps (kq + kp).
+ * Errors, in the Frobenius norm with rows scaled to unit variances: of d/dv below
+ * 8 eps (kq + kp) c |G|, of d/dF below 8 eps (kq + kp) c |2 G| |F|, with G = d/dS and c as in
+ * low_rank.inc.h.
  */
 
 /* a Gaussian and its filter */
