@@ -92,11 +92,15 @@ def kl(
       are given so).  Where the parameters of p and q are of different kinds, one is converted
       first, and the result is that of the rounded one.
 
+    * low-rank covariances beside low-rank or diagonal ones: to the same bound, except where F_p is
+      near F_q turned by a rotation.  There the error is within 4 eps (kq + kp) (KL + e^2),
+      e = \|F_p - F_q\|/\|F_q\|.
+
     With Lp and Lq the lower Cholesky factors and W = Lq^-1 Lp, the sum over full covariances is
     that of w_kk^2 - 1 - log w_kk^2, of the squares of W below its diagonal and of those of
-    Lq^-1 (mean_p - mean_q).  A low-rank covariance beside any but a full one takes the matrix
-    determinant and inversion lemmas instead, and no d x d matrix.  A full q that meets many
-    batches is better prepared once, see :meth:`FullNormal.prepare`.
+    Lq^-1 (mean_p - mean_q).  Low-rank covariances take the same factors row by row, which costs
+    O(d r^2) and no d x d matrix.  A full q that meets many batches is better prepared once, see
+    :meth:`FullNormal.prepare`.
 
     The same item gives the same bits for any number of threads, any strides and any batch.
 

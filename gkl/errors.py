@@ -23,13 +23,14 @@ class InvalidGaussianError(np.linalg.LinAlgError):
     index : numpy.ndarray of int, shape (bad items, batch dimensions)
         The batch index of each bad item.
     kl : numpy.ndarray
-        The value for every item, NaN at the bad ones.
+        The value for every item, NaN at the bad ones; None where there are no values.
     result : object
         What the call would have returned, NaN at the bad items.
     count, total : int
         How many of how many items are bad.
     reason : str
-        What is wrong with the first one, such as ``p.var[17, 3] = -1.0 is not positive``.
+        What is wrong with the first one, such as ``p.var[17, 3] = -1.0 is not positive`` or
+        ``p.cov[7] is not positive definite (leading minor 3)``.
     """
 
     def __init__(

@@ -98,11 +98,11 @@ def kl_and_grad(
     >>> value, grad_p, grad_q = gkl.kl_and_grad(p)
     >>> value, grad_p.mean
     (array([0.5]), array([[0., 1.]]))
-    >>> q = gkl.FullNormal(np.zeros(2), cov=np.eye(2))
+    >>> q = gkl.FullNormal(np.array([1.0, 0.0]), cov=np.eye(2))
     >>> value, grad_p, grad_q = gkl.kl_and_grad(p, q)
     >>> grad_q.cov
-    array([[ 0. ,  0. ],
-           [ 0. , -0.5]])
+    array([[-0.5,  0.5],
+           [ 0.5, -0.5]])
     """
     nthreads = checked(p, q, on_error, threads)
     if not set(wrt) <= {"p", "q"}:

@@ -1,15 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Gaussians of every structure, and NumPy's word on them: the textbook formulas with inverses."""
 
-import numpy as np
+import itertools
 
+import numpy as np
+import pytest
+
+import gkl
 from gkl import DiagNormal, FullNormal, LowRankNormal
 
 DIAG = ("var", "std", "logvar")
 FULL = ("cov", "tril", "precision")
 LOW_RANK = ("low_rank",)
 EVERY = (*DIAG, *FULL, *LOW_RANK)
+OTHERS = (*FULL, *LOW_RANK)
 CORE = dict.fromkeys(("cov", "tril", "precision", "factor"), 2)  # axes that are not the batch's
+PAIRS = [x for x in itertools.product(EVERY, (*EVERY, None)) if {*x} & {*OTHERS}]
+SOME = [("cov", "cov"), ("tril", "precision"), ("cov", "var"), ("logvar", "tril"), ("cov", None),
+        ("low_rank", "low_rank"), ("low_rank", "std"), ("var", "low_rank"), ("low_rank", "cov"),
+        ("precision", "low_rank"), ("low_rank", None)]  # fmt: skip
+VALUES = {"kl": gkl.kl, "jeffreys": gkl.jeffreys, "cross_entropy": gkl.cross_entropy}
 
 
 def gaussian(kind, batch=(), d=4, dtype=np.float64, seed=0, mean=None, scale=None, rank=2):
@@ -134,3 +144,50 @@ def sum_to(x, shape):
     x = x.sum(axis=tuple(range(x.ndim - len(shape))))
     axes = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i] != 1)
     return x.sum(axis=axes, keepdims=True)
+
+
+def over(pairs):
+    """A test for each pair of kinds."""
+    return pytest.mark.parametrize("kinds", pairs, ids=["-".join(map(str, x)) for x in pairs])
+
+
+def pair(kinds, batch=(), **more):
+    p, q = kinds
+    return gaussian(p, batch, **more), q and gaussian(q, batch, seed=1, **more)
+
+
+def near(found, expected, dtype=np.float64, message=""):
+    """To within the digits that NumPy's formulas keep."""
+    tolerance = 1e-10 if dtype == np.float64 else 2e-4
+    expected = np.asarray(expected)
+    scale = np.abs(expected).max(initial=1)
+    assert np.shape(found) == expected.shape, message
+    np.testing.assert_allclose(found, expected, tolerance, tolerance * scale, err_msg=message)
+
+
+def all_near(found, expected, dtype=np.float64):
+    for x, y in zip(found, expected, strict=True):
+        near(x, y, dtype)
+
+
+def repeated(kinds, shapes, **more):
+    """p and q with parameters of these batches."""
+    p = gaussian(kinds[0], mean=shapes[0], scale=shapes[1], **more)
+    q = kinds[1] and gaussian(kinds[1], mean=shapes[2], scale=shapes[3], seed=1, **more)
+    return p, q
+
+
+def spoiled(kind):
+    """A batch of 3 x 4 with two bad items, and what is said of the first."""
+    p = gaussian(kind, (3, 4))
+    if kind == "low_rank":
+        p.var[1, 2, 3] = 0
+        p.factor[2, 0, 1, 1] = np.inf
+        return p, "p.var[1, 2, 3] = 0.0 is not positive"
+    x = getattr(p, kind)
+    x[2, 0, 2, 1] = np.nan
+    if kind == "tril":
+        x[1, 2, 1, 1] = -1
+        return p, "p.tril[1, 2, 1, 1] = -1.0 is not positive"
+    x[1, 2, 2, :3] = x[1, 2, :3, 2] = [0, 0, -3]
+    return p, f"p.{kind}[1, 2] is not positive definite (leading minor 3)"

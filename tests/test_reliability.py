@@ -47,6 +47,12 @@ p, q = D(mean, logvar=logvar), D(shared[0], logvar=shared[1])
 outs = [filled((n, d)) for _ in range(2)] if what == "gradients" else None
 if what == "scale of each":
     p = D(mean, std=filled((n, 1)))
+if what == "full":
+    m, cov = mean[: n // 64, :64], filled((n // 64, 64, 64))
+    cov[:] += 64 * np.eye(64, dtype=dtype)
+    few, all_of_it = (gkl.FullNormal(m[:k], cov=cov[:k]) for k in (300, n // 64))
+    prior = few[0].prepare()
+    gkl.kl_and_grad(few, prior)
 gkl.kl(D(mean[:3000], logvar=logvar[:3000]), q)  # threads and their stacks
 if what == "gradients":
     gkl.kl_and_grad(D(mean[:3000], logvar=logvar[:3000]), q)
@@ -65,6 +71,15 @@ elif what == "scale of each":
 elif what == "fresh":
     gkl.kl_and_grad(p, wrt=("p",))
     before += 256
+elif what == "full":
+    gkl.FullNormal(m, cov=cov, check_symmetric=True)
+    gkl.kl(all_of_it)
+    gkl.kl_and_grad(all_of_it, prior, wrt=("q",))
+    cov[-1, 63, 62] = np.nan
+    try:
+        gkl.kl(all_of_it)
+    except gkl.InvalidGaussianError as e:
+        assert e.reason == "p.cov[4095, 63, 62] = nan is not finite", e
 elif what == "gufunc":
     gkl.ufuncs.kl_diag_logvar(mean[::-1], logvar[::-1], np.broadcast_to(shared[0], (n, d)),
                               np.broadcast_to(shared[1], (n, d)))
@@ -85,7 +100,7 @@ print(status("VmHWM") - before)
     "what",
     [
         "value", "F order", "halves", "shared q", "gradients", "scale of each", "fresh", "gufunc",
-        "a q of its own", "an error",
+        "a q of its own", "an error", "full",
     ],
 )  # fmt: skip
 def test_no_batch_sized_temporary(what):
