@@ -369,11 +369,55 @@ print("fine")
 """
 
 
+GUARDED_MATRICES = """
+import gaussians, numpy as np, gkl
+
+def turned(x, name):
+    return np.flip(x, (-1, -2)[: gaussians.CORE.get(name, 1)])
+
+rooms = [Room(11) for _ in range(14)]  # 5 x 33 x 33 float64
+for dtype in (np.float32, np.float64, np.float16):
+    result = np.promote_types(dtype, np.float32)
+    for d in (*range(1, 20), 31, 32, 33):
+        for n, kinds in ((1, gaussians.FULL), (5, ("cov", "low_rank")), (5, ("std", "tril"))):
+            p = gaussians.gaussian(kinds[0], (n,), d, dtype)
+            q = gaussians.gaussian(kinds[1], (), d, dtype, seed=1, rank=d % 4).prepare()
+            expected = gkl.kl_and_grad(p, q)
+            for at_end in (True, False):
+                left = iter(rooms)
+                def placed(x, dtype=dtype):
+                    def place(y, name):
+                        z = next(left).array(y.shape, dtype, at_end)
+                        z[...] = y
+                        return z
+                    return gaussians.rebuilt(x, place)
+                a, b = placed(p), placed(q).prepare()
+                outs = placed(p, result), placed(q, result)
+                value = next(left).array((n,), result, at_end)
+                found = gkl.kl_and_grad(a, b, out=(value, *outs))
+                for x, y in zip((value, *gaussians.arrays(*found[1:])),
+                                (expected[0], *gaussians.arrays(*expected[1:]))):
+                    assert x.tobytes() == y.tobytes(), (dtype, d, n, kinds, at_end)
+                gkl.kl(*(gaussians.rebuilt(x, turned) for x in (a, b)), on_error="nan")
+                gkl.entropy(a, out=value)
+                gkl.jeffreys(a, b, out=value)
+print("fine")
+"""
+
 @linux
 @pytest.mark.parametrize("isa", _core.isas())
 def test_nothing_beyond_the_ends_of_arrays_is_touched(isa):
     assert mmap.PAGESIZE * 5 >= 11 * 130 * 8
     assert python(GUARDED, GKL_ISA=isa) == "fine\n"
+
+
+@linux
+@pytest.mark.parametrize("isa", _core.isas())
+def test_nothing_beyond_the_ends_of_matrices_is_touched(isa):
+    program = GUARDED[: GUARDED.index("rooms = ")] + GUARDED_MATRICES
+    here = os.path.dirname(__file__)
+    path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
+    assert python(program, GKL_ISA=isa, PYTHONPATH=path) == "fine\n"
 
 
 # --- lazy arrays
