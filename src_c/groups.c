@@ -214,16 +214,18 @@ static char *allocate(gkl_batch *b) {
     return memory;
 }
 
-/* Is an operand the same for all items, and left as it is by the kernel? */
+/* Is an operand the same for all items, and left as it is by the kernel?  B is when its factor is
+ * given, but for a precision that is inverted in its place. */
 static int stays(const gkl_plan *plan, int operand) {
     const gkl_job *job = plan->job;
     const int is_q = operand == 3;
     const int inverted = job->p == GKL_PRECISION && job->q == GKL_PRECISION;
+    const int converted = !inverted && (is_q ? job->q : job->p) == GKL_PRECISION;
     for (int axis = 0; axis < plan->ndim; ++axis)
         if (plan->in[operand][axis] != 0)
             return 0;
     return operand >= GKL_WEIGHT || !gkl_is_matrix(job, operand)
-           || (is_q != inverted && job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P].data);
+           || (is_q != inverted && !converted && job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P].data);
 }
 
 ptrdiff_t gkl_do_groups(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t rows,

@@ -49,7 +49,8 @@ static void pack_row(const gkl_batch *b, gkl_type type, const char *const *lane,
             from[i] = row;
         }
     }
-    plan->table->pack[plan->is_f64](from, n, direct ? readable : b->row_length, to, stride, place);
+    plan->table->pack[plan->is_f64](from, n, !direct ? b->row_length : step == plan->size ? readable : n,
+                                    to, stride, place);
 }
 
 /* the lower triangle; what is beside it has been set once and for all */
