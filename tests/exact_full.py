@@ -215,6 +215,19 @@ class Wide:
             return -inside / 2
         return self.by_parameter(1, self.inverse[1] @ inside, self.inverse[1])
 
+    @property
+    def term_q(self):
+        """The first of the two terms of d_scale_q (of d_scale_p for precisions), Sq^-1 / 2."""
+        if self.precisions:
+            return self.s[0] / 2
+        if self.kinds[1] == "tril":
+            return solve_lower(np.tril(self.scales[1]), np.eye(self.d, dtype=WIDE)).T
+        return to_parameter(self.kinds[1], self.scales[1], self.s[1], self.inverse[1] / 2)
+
+    @property
+    def far(self):
+        return np.abs(self.inverse[1] * np.abs(self.e)).max() > 0.05
+
     def by_parameter(self, side, left, right):
         kind, scale, s = self.kinds[side], self.scales[side], self.s[side]
         if kind == "tril":

@@ -4,7 +4,8 @@
 The promise, with kq and kp the condition numbers of the covariances scaled to unit diagonal: KL
 within 4 eps (kq + kp / max(1, KL)), relatively, and gradients within 8 eps (kq + kp), in the
 Frobenius norm of coordinates scaled to unit diagonal, for pairs of covariances, of Cholesky factors
-and of precisions; KL(p, p) = 0.  Where the parameters differ, one of them is converted, and rounded
+and of precisions (whose inverses take each other's part); KL(p, p) = 0.  The gradient in q's
+covariance, where p is far from q: of the sum of the norms of its two terms.  Where the parameters differ, one of them is converted, and rounded
 once: 4 eps (kq + kp) (1 + 1/sqrt(KL)).  Mahalanobis: 4 eps (kq + kp); the trace: that of trace + d;
 logdet: that of the sum of the logarithms' sizes.  Jeffreys: 8 eps (kq + kp).  Entropies: 4 eps (kq + kp) of the
 sum of the absolute summands.
@@ -176,10 +177,11 @@ def coordinates(kind, s):
     return {"cov": both, "tril": root[:, None], "precision": 1 / both, "mean": root}.get(kind, 1)
 
 
-def gradient_error(found, exact, kind, s, unit):
+def gradient_error(found, exact, term, kind, s, unit):
     scale = coordinates(kind, s)
     error = (found.astype(np.longdouble) - exact) * scale
     size = np.linalg.norm((exact * scale).astype(float))
+    size += np.linalg.norm(np.asarray(term * scale, float))
     return np.linalg.norm(error.astype(float)) / (unit * size) if size else float(np.abs(error).max())
 
 
@@ -206,7 +208,9 @@ def check_pair(kind_p, kind_q, arrays, message):
             kinds = ("mean", kind_p, "mean", kind_q)
             for g, what, kind in zip(gradients, names, kinds, strict=False):
                 s = x.s[0 if what.endswith("p") else 1]
-                error = gradient_error(g[i], x[what], kind, s, unit)
+                two_terms = x.far and what == ("d_scale_p" if x.precisions else "d_scale_q")
+                term = x.term_q if two_terms else 0
+                error = gradient_error(g[i], x[what], term, kind, s, unit)
                 assert error <= 8, f"{where}, {what}: {error:.2f} units"
                 if kind in ("cov", "precision"):
                     np.testing.assert_array_equal(g[i], g[i].T)

@@ -21,7 +21,7 @@
  *     d/dA^-1 = -1/2 La N La^T            d/dB^-1 = 1/2 Lb (M + y y^T) Lb^T
  *     diagonal: d/dv_a = n_kk/(2 v_a)     d/dv_b = -(m_kk + y_k^2)/(2 v_b)
  *     A = F F^T + diag(v): d/dF = 2 (d/dA) F, d/dv = diag(d/dA)
- *     Jeffreys = 1/2 |X + (W^-1 X)^T|_F^2 + (|y|^2 + |La^-1 delta|^2)/2
+ *     Jeffreys = 1/2 |X + (La^-1 Delta)^T|_F^2 + (|y|^2 + |La^-1 delta|^2)/2
  *
  * Parameters: real.h, the vector words, math.inc.h, lanes.inc.h, and TILE, see panels.inc.h.
  */
@@ -149,15 +149,15 @@ static void FN(relate_factors)(FN(pair) *t) {
     }
 }
 
-/* X = Lb^-1 Delta */
-static void FN(whiten)(FN(pair) *t) {
-    if (!t->b.diagonal) {
-        FN(solve)(t->b.l, t->b.inverse, t->tiles, t->x);
+/* L^-1 X in place, X lower triangular */
+static void FN(whiten)(const FN(side) *s, ptrdiff_t d, vec *x) {
+    if (!s->diagonal) {
+        FN(solve)(s->l, s->inverse, FN(tiles)(d), x);
         return;
     }
-    for (ptrdiff_t i = 0; i < t->d; ++i)
+    for (ptrdiff_t i = 0; i < d; ++i)
         for (ptrdiff_t j = 0; j <= i; ++j)
-            *FN(at)(t->x, i, j) = *FN(at)(t->x, i, j) * t->b.inverse[i];
+            *FN(at)(x, i, j) = *FN(at)(x, i, j) * s->inverse[i];
 }
 
 /* sum of the squares below the diagonal, with a diagonal of its own for each k */
@@ -193,12 +193,16 @@ static FN(pair) FN(read_pair)(const gkl_group *g) {
     t.work = work;
 
     if (!t.a.factored && !t.b.factored)
-        FN(relate_matrices)(&t, inverted || g->output == GKL_GRAD);
+        FN(relate_matrices)(&t, inverted || g->output == GKL_GRAD || g->output == GKL_JEFFREYS);
     else if ((t.a.diagonal && !t.b.factored) || (t.b.diagonal && !t.a.factored))
         FN(relate_diagonal)(&t);
     else
         FN(relate_factors)(&t);
-    FN(whiten)(&t);
+    if (g->output == GKL_JEFFREYS) { /* La^-1 Delta, too */
+        memcpy(work, t.x, (size_t)FN(triangle_size)(d) * sizeof(vec));
+        FN(whiten)(&t.a, d, work);
+    }
+    FN(whiten)(&t.b, d, t.x);
 
     for (ptrdiff_t k = 0; k < d; ++k)
         t.y[k] = t.delta[k] = mean_q ? mean_p[k] - mean_q[k] : mean_p[k];

@@ -23,30 +23,20 @@ static void FN(add_logs)(const vec *pivot, ptrdiff_t d, REAL sign, FN(tally) *to
     }
 }
 
-/* the share of the covariances in twice the Jeffreys divergence, and the mean's the other way */
+/* The share of the covariances in twice the Jeffreys divergence, and the mean's the other way.
+ * X is lower triangular and (La^-1 Delta)^T, which is in the work space, upper: they meet on the
+ * diagonal, in w_kk - 1/w_kk. */
 static void FN(add_jeffreys)(const FN(pair) *t, FN(shares) *s) {
-    const ptrdiff_t size = FN(triangle_size)(t->d);
-    vec *w = t->work, *xi = w + size, *inverse = xi + size;
-    memcpy(w, t->x, (size_t)size * sizeof(vec));
-    memcpy(xi, t->x, (size_t)size * sizeof(vec));
-    for (ptrdiff_t k = 0; k < t->tiles * TILE; ++k) {
-        const vec root = t->a.root[k] * t->b.inverse[k], u = t->excess[k] / t->b.pivot[k];
-        *FN(at)(w, k, k) = root;
-        inverse[k] = vset(1) / root;
-        if (k < t->d)
-            FN(tally_add)(&s->cov, u * (t->excess[k] / t->a.pivot[k]));
-    }
-    FN(solve)(w, inverse, t->tiles, xi);
+    vec *xi = t->work, *y = xi + FN(triangle_size)(t->d);
+    for (ptrdiff_t k = 0; k < t->d; ++k)
+        FN(tally_add)(&s->cov, t->excess[k] / t->b.pivot[k] * (t->excess[k] / t->a.pivot[k]));
     FN(add_squares)(t->x, t->d, &s->cov);
     FN(add_squares)(xi, t->d, &s->cov);
-    vec *y = xi;
-    memcpy(y, t->inverted ? t->delta : t->y, (size_t)t->d * sizeof(vec));
-    if (t->inverted) {
+    memcpy(y, t->delta, (size_t)t->d * sizeof(vec));
+    if (t->inverted)
         FN(apply)(&t->b, t->d, TIMES_TRANSPOSED, y);
-    } else {
-        const FN(side) side = {.l = w, .inverse = inverse};
-        FN(apply)(&side, t->d, SOLVE, y);
-    }
+    else
+        FN(apply)(&t->a, t->d, SOLVE, y);
     FN(add_vector_squares)(y, t->d, &s->mean);
 }
 
