@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The exact oracle of full covariances, for the numbers as they are stored.
 
-`item` is the oracle itself: mpmath with 60 digits beyond what cancels, straight from the closed form
-of the densities. `Wide` gives the same in ``np.longdouble`` (64 bits or more) for matrices of any
-size, from E = Sp - Sq, which is formed first; its error is that of its type times the
+`item` is the oracle itself: mpmath with 60 digits beyond what cancels, straight from the closed
+form of the densities. `Wide` gives the same in ``np.longdouble`` (64 bits or more) for matrices of
+any size, from E = Sp - Sq, which is formed first; its error is that of its type times the
 condition numbers, which test_full_accuracy.py checks against `item`.
 """
 
@@ -31,18 +31,18 @@ def symmetric(x):
 def cholesky(s):
     """The lower factor, for numbers of any type."""
     n = len(s)
-    l = np.zeros_like(s)
+    root = np.zeros_like(s)
     for k in range(n):
-        column = s[k:, k] - (l[k:, :k] @ l[k, :k] if k else 0)
-        root = MP.sqrt(column[0]) if isinstance(column[0], MP.mpf) else np.sqrt(column[0])
-        l[k:, k] = column / root
-    return l
+        column = s[k:, k] - (root[k:, :k] @ root[k, :k] if k else 0)
+        first = MP.sqrt(column[0]) if isinstance(column[0], MP.mpf) else np.sqrt(column[0])
+        root[k:, k] = column / first
+    return root
 
 
-def solve_lower(l, b):
+def solve_lower(root, b):
     x = np.zeros_like(b)
-    for k in range(len(l)):
-        x[k] = (b[k] - (l[k, :k] @ x[:k] if k else 0)) / l[k, k]
+    for k in range(len(root)):
+        x[k] = (b[k] - (root[k, :k] @ x[:k] if k else 0)) / root[k, k]
     return x
 
 
@@ -145,7 +145,7 @@ class Wide:
 
     @functools.cached_property
     def pivots(self):
-        """u_k = w_kk^2 - 1 of W = Lq^-1 Lp, w_kk^2, and the sum of the squares below its diagonal: from E
+        """u_k = w_kk^2 - 1 of W = Lq^-1 Lp, w_kk^2, and the sum of the squares below it: from E
         where that is small against Sq, as the elimination of E fails for Sp << Sq."""
         a, b, e = self.s[0], self.s[1], self.e
         if self.kinds == ("tril", "tril"):
@@ -156,10 +156,10 @@ class Wide:
         if self.precisions:  # the same function of (Sq^-1, Sp^-1)
             a, b = self.inverse[1], self.inverse[0]
             e = symmetric(self.scales[1]) - symmetric(self.scales[0])
-        l = cholesky(b)
-        m = solve_lower(l, solve_lower(l, e).T)
+        root = cholesky(b)
+        m = solve_lower(root, solve_lower(root, e).T)
         if np.abs(m).max() > 0.3:
-            w = solve_lower(l, cholesky(a))
+            w = solve_lower(root, cholesky(a))
             ratio = np.diagonal(w) ** 2
             return ratio - 1, ratio, (np.tril(w, -1) ** 2).sum()
         v, u = np.zeros_like(m), np.zeros_like(m)
@@ -202,8 +202,8 @@ class Wide:
         product = self.inverse[1] @ self.e @ self.inverse[0]
         return ((product * self.e).sum() + self.mahalanobis + back) / 2
 
-    # in the covariance Sq^-1 E Sp^-1 / 2 and -Sq^-1 (E + delta delta^T) Sq^-1 / 2, times what belongs
-    # to the parameter: multiplying by the inverse and then by the matrix would lose digits
+    # in the covariance Sq^-1 E Sp^-1 / 2 and -Sq^-1 (E + delta delta^T) Sq^-1 / 2, times what
+    # belongs to the parameter: multiplying by the inverse and then by the matrix would lose digits
     @property
     def d_scale_p(self):
         return self.by_parameter(0, self.inverse[1] @ self.e, self.inverse[0])
