@@ -14,6 +14,7 @@ import gkl
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 VAE = EXAMPLES / "vae_digits.py"
+CLASSES = EXAMPLES / "digits_classes.py"
 POSTERIORS = EXAMPLES / "data" / "digits_posteriors.npz"
 
 
@@ -32,13 +33,17 @@ def run_vae(folder, *args):
     return table, out
 
 
-@pytest.fixture(scope="module")
-def vae():
+def load(path):
     pytest.importorskip("sklearn", reason="scikit-learn holds the digits")
-    spec = importlib.util.spec_from_file_location("vae_digits", VAE)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return load(VAE)
 
 
 def test_the_vae_learns(vae, tmp_path):
@@ -103,3 +108,29 @@ def test_committed_posteriors(tmp_path):
     per_dim = gkl.kl_per_dim(gkl.DiagNormal(mean, logvar=logvar)).mean(0)
     assert np.count_nonzero(per_dim > 0.1) >= 3
     assert np.count_nonzero(per_dim < 0.01) >= 1
+
+
+def test_the_table_of_digits():
+    module = load(CLASSES)
+    images, labels = module.load_digits(return_X_y=True)
+    digits = module.fit(images, labels)
+    kl = module.divergences(digits)
+    mean, cov = digits.mean, digits.cov
+    wanted = np.zeros((10, 10))
+    for i in range(10):
+        for j in range(10):
+            delta, inverse = mean[i] - mean[j], np.linalg.inv(cov[j])
+            logdet = np.linalg.slogdet(cov[j])[1] - np.linalg.slogdet(cov[i])[1]
+            wanted[i, j] = (np.trace(inverse @ cov[i]) - 64 + delta @ inverse @ delta + logdet) / 2
+    np.testing.assert_allclose(kl, wanted, rtol=1e-9, atol=1e-9)
+    assert not np.diagonal(kl).any()
+
+    done = subprocess.run([sys.executable, CLASSES], text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    for i, line in enumerate(lines[2:12]):
+        assert [int(x) for x in line.split()[:11]] == [i, *kl[i].round().astype(int)]
+    symmetric = kl + kl.T + np.diag(np.full(10, np.inf))
+    i, j = np.unravel_index(symmetric.argmin(), (10, 10))
+    assert f"most easily confused: {i} and {j} " in lines[13]
+    assert (module.classify(digits, images) == labels).mean() > 0.98
