@@ -2,6 +2,7 @@
 """Build of the one extension, gkl._core; all that is static stands in pyproject.toml."""
 
 import os
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
@@ -100,6 +101,8 @@ def files(*patterns):
     compiler_directives={"language_level": 3},
 )
 core.sources += files("src_c/*.c")
+if sys.platform == "linux":
+    core.libraries += ["dl"]  # glibc before 2.34
 core.depends += files("src_c/**/*.h", "src_c/**/*.def", "gkl/*.pyx", "gkl/*.pxi", "gkl/*.h")
 
 setup(ext_modules=[core], cmdclass={"build_ext": BuildExt})

@@ -16,6 +16,7 @@ cnp.import_array()
 cnp.import_ufunc()
 
 include "_c.pxi"
+include "_blas.pxi"
 include "_ufuncs.pxi"
 include "_gaussian.pxi"
 include "_distributions.pxi"

@@ -22,4 +22,8 @@ int gkl_share_factors(gkl_job *job, void *memory[2]);
 ptrdiff_t gkl_do_groups(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t rows,
                         double *sums);
 
+/* The same one by one, where the plan says so. */
+ptrdiff_t gkl_do_items(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t rows,
+                       double *sums);
+
 #endif

@@ -4,6 +4,7 @@
  */
 #include "plan.h"
 #include "groups.h"
+#include "large.h"
 
 enum {
     TASK = 1 << 15,              /* elements of a task, about */
@@ -130,6 +131,7 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
     plan->size = plan->is_f64 ? sizeof(double) : sizeof(float);
     plan->elementwise = NULL;
     plan->group = NULL;
+    plan->is_full = 0;
     plan->work = gkl_max(job->dim, 1);
     if (job->p <= GKL_UNIT && job->q <= GKL_UNIT)
         plan->elementwise = plan->table->diag[plan->is_f64][job->p][job->q][job->output];
@@ -140,6 +142,8 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
     plan->failed = 0;
     plan_axes(plan);
     plan_sums(plan);
+    plan->is_large = plan->is_full && gkl_prefers_large(job, plan->kept * plan->rows);
+    plan->inner_threads = 1;
     plan->column = !plan->group && prefer_columns(plan);
     plan->stream = !plan->group && prefer_stream(plan);
 
@@ -150,15 +154,15 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
     plan->kept_per_task = 1;
     plan->chunk = 0;
     if (job->nsum) {
-        plan->rows_per_task = gkl_max(gkl_max(SUM_TASK / size, GKL_SUM_LANES * 4),
-                                      gkl_ceil(plan->rows, most_sums));
+        const ptrdiff_t least = plan->is_large ? 1 : gkl_max(SUM_TASK / size, GKL_SUM_LANES * 4);
+        plan->rows_per_task = gkl_max(least, gkl_ceil(plan->rows, most_sums));
         if (plan->rows <= plan->rows_per_task)
             plan->kept_per_task = gkl_max(SUM_TASK / size / gkl_max(plan->rows, 1), 1);
         for (int k = 1; k < GKL_MAX_OUT; ++k)
             plan->chunk += 2 * gkl_width(plan, k, length);
     } else {
         const ptrdiff_t lanes = plan->table->lanes[plan->is_f64];
-        const ptrdiff_t unit = plan->column ? GKL_COLUMN_ROWS : plan->group ? lanes : 1;
+        const ptrdiff_t unit = plan->column ? GKL_COLUMN_ROWS : plan->group && !plan->is_large ? lanes : 1;
         const ptrdiff_t units = plan->group ? gkl_min(GROUP_TASK / size / unit, MOST_GROUPS)
                                             : TASK / size / unit;
         plan->rows_per_task = gkl_max(units, 1) * unit;

@@ -29,6 +29,8 @@ typedef struct {
     gkl_elementwise *elementwise; /* of diagonal Gaussians, or */
     gkl_group_kernel *group;      /* of the others, items side by side */
     int is_full;                  /* panels, with tiles of this size, not the low-rank kernel */
+    int is_large;                 /* nor that: one item at a time, by BLAS */
+    int inner_threads;            /* of which each has these */
     ptrdiff_t tile;
     ptrdiff_t work;               /* about how much an item is */
     int is_f64;     /* what is computed in, and the type of the outputs */

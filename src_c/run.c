@@ -3,44 +3,13 @@
  * A job from beginning to end: its tasks over the threads, then what they left to be put together.
  */
 #include <stdlib.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#else
-#include <fenv.h>
-#endif
 
 #include "blocks.h"
 #include "emit.h"
+#include "fp_state.h"
 #include "groups.h"
 
 enum { POLL_WORK = 1 << 25 }; /* between two looks at `poll` */
-
-/* Every task runs with the default floating-point state, whatever its thread has: flushed
- * denormals or another rounding would show in the results, unmasked traps would kill the process.
- * The thread's own state is put back, without the exceptions that masked lanes or a legal overflow
- * have raised: they are nobody's business. */
-#if defined(__x86_64__)
-typedef unsigned int gkl_fp_state;
-
-static gkl_fp_state gkl_fp_default(void) {
-    const gkl_fp_state state = _mm_getcsr();
-    _mm_setcsr(0x1f80);
-    return state;
-}
-
-static void gkl_fp_restore(gkl_fp_state state) { _mm_setcsr(state); }
-#else
-typedef fenv_t gkl_fp_state;
-
-static gkl_fp_state gkl_fp_default(void) {
-    gkl_fp_state state;
-    fegetenv(&state);
-    fesetenv(FE_DFL_ENV);
-    return state;
-}
-
-static void gkl_fp_restore(gkl_fp_state state) { fesetenv(&state); }
-#endif
 
 static _Thread_local ptrdiff_t bad_items;
 
@@ -87,7 +56,8 @@ static void task(void *context, ptrdiff_t index) {
                    + ((k * plan->blocks + block) * plan->segments + segment) * plan->chunk;
         if (sums)
             memset(sums, 0, (size_t)plan->chunk * sizeof *sums);
-        const ptrdiff_t found = plan->group ? gkl_do_groups(plan, k, row, rows, sums)
+        const ptrdiff_t found = plan->is_large ? gkl_do_items(plan, k, row, rows, sums)
+                                : plan->group  ? gkl_do_groups(plan, k, row, rows, sums)
                                             : gkl_do_rows(plan, k, row, rows, first, length, sums);
         if (found < 0)
             __atomic_store_n(&plan->failed, 1, __ATOMIC_RELAXED);
@@ -204,7 +174,9 @@ static int run(gkl_plan *plan) {
         if (!plan->partials)
             return GKL_NO_MEMORY;
     }
-    const int status = do_tasks(plan, large ? nthreads : 1);
+    if (plan->is_large && plan->tasks < nthreads) /* threads within the items */
+        plan->inner_threads = nthreads;
+    const int status = do_tasks(plan, large && plan->inner_threads == 1 ? nthreads : 1);
     if (status == 0 && plan->partials)
         join_blocks(plan);
     if (status == 0 && plan->partial)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# SciPy's BLAS and LAPACK for the C core.
+#
+# Taken from the capsules that cython_blas and cython_lapack export, when the core first wants them:
+# importing scipy.linalg takes longer than all of gkl. A cimport would do so at once, and would tie
+# the binary to SciPy's integers at build time: a capsule's name tells them, `int *` (LP64) or
+# `int64_t *` (ILP64).
+
+from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+
+cdef extern from "blas.h" nogil:
+    ctypedef void (*gkl_blas_function)()
+    ctypedef struct gkl_blas:
+        int ilp64
+        gkl_blas_function *potrf
+        gkl_blas_function *trsm
+        gkl_blas_function *gemm
+    void gkl_use_blas(const gkl_blas *blas)
+    void gkl_find_blas_by(void (*find)() noexcept nogil)
+    const char *gkl_blas_threads_by()
+
+
+cdef int _take(dict exported, str name, gkl_blas *blas, gkl_blas_function *to) except -1:
+    """A function of an exporting module; all must have the same integers."""
+    capsule = exported[name]
+    cdef const char *signature = PyCapsule_GetName(capsule)
+    cdef bint ilp64 = b"int64_t *" in signature
+    if blas.ilp64 not in (-1, ilp64) or not (ilp64 or b", int *" in signature):
+        raise TypeError(f"unknown signature of {name}: {signature!r}")
+    blas.ilp64 = ilp64
+    to[0] = <gkl_blas_function>PyCapsule_GetPointer(capsule, signature)
+    return 0
+
+
+cdef int _use_scipy() except -1:
+    from scipy.linalg import cython_blas, cython_lapack
+
+    cdef gkl_blas blas
+    cdef int is_f64
+    cdef dict from_blas = cython_blas.__pyx_capi__, from_lapack = cython_lapack.__pyx_capi__
+    blas.ilp64 = -1
+    for is_f64 in range(2):
+        _take(from_lapack, "sd"[is_f64] + "potrf", &blas, &blas.potrf[is_f64])
+        _take(from_blas, "sd"[is_f64] + "trsm", &blas, &blas.trsm[is_f64])
+        _take(from_blas, "sd"[is_f64] + "gemm", &blas, &blas.gemm[is_f64])
+    gkl_use_blas(&blas)
+    return 0
+
+
+cdef void _find_scipy() noexcept with gil:
+    try:
+        _use_scipy()
+    except (ImportError, AttributeError, KeyError, TypeError):
+        pass  # the core does without
+
+
+gkl_find_blas_by(<void (*)() noexcept nogil>_find_scipy)
+
+
+def use_blas(bint yes=True):
+    """Whether large matrices may go by SciPy's BLAS, from now on in the whole process."""
+    gkl_find_blas_by(NULL)
+    if yes:
+        _use_scipy()
+    else:
+        gkl_use_blas(NULL)
+
+
+def blas_threads_by():
+    """The function by which BLAS is held to one thread, or None."""
+    cdef const char *name = gkl_blas_threads_by()
+    return None if name == NULL else name.decode()
