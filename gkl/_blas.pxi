@@ -18,6 +18,11 @@ cdef extern from "blas.h" nogil:
     void gkl_use_blas(const gkl_blas *blas)
     void gkl_find_blas_by(void (*find)() noexcept nogil)
     const char *gkl_blas_threads_by()
+    ctypedef enum gkl_way:
+        GKL_BY_RULE
+        GKL_BY_LANES
+        GKL_BY_BLAS
+    void gkl_set_way(gkl_way way)
 
 
 cdef int _take(dict exported, str name, gkl_blas *blas, gkl_blas_function *to) except -1:
@@ -64,6 +69,11 @@ def use_blas(bint yes=True):
         _use_scipy()
     else:
         gkl_use_blas(NULL)
+
+
+def set_way(way):
+    """Which way matrices go in the whole process: "rule", "lanes" or "blas"."""
+    gkl_set_way({"rule": GKL_BY_RULE, "lanes": GKL_BY_LANES, "blas": GKL_BY_BLAS}[way])
 
 
 def blas_threads_by():

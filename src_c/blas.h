@@ -27,6 +27,10 @@ void gkl_use_blas(const gkl_blas *blas);
 /* How to get them when they are first wanted: `find` calls gkl_use_blas, or does not. */
 void gkl_find_blas_by(void (*find)(void));
 
+/* Which way matrices go: GKL_BY_RULE what is measured to be faster, or one of both, for tests. */
+typedef enum { GKL_BY_RULE, GKL_BY_LANES, GKL_BY_BLAS } gkl_way;
+void gkl_set_way(gkl_way way);
+
 /* How the threads of this library are set: the name of the function, NULL when there is none. */
 const char *gkl_blas_threads_by(void);
 

@@ -122,9 +122,17 @@ int gkl_large_item(const gkl_item *item) {
     return bad;
 }
 
+static int is_worth_it(const gkl_job *job, ptrdiff_t items) {
+    return job->dim >= 64 && items >= 0;
+}
+
+static gkl_way way;
+
+void gkl_set_way(gkl_way which) { __atomic_store_n(&way, which, __ATOMIC_RELAXED); }
+
 int gkl_prefers_large(const gkl_job *job, ptrdiff_t items) {
-    const gkl_table *table = gkl_current();
-    const int is_f64 = job->storage == GKL_F64;
-    (void)table, (void)is_f64, (void)items;
-    return getenv("GKL_LARGE") ? gkl_blas_in_use() != NULL : job->dim >= 64 && gkl_blas_in_use() != NULL;
+    const gkl_way which = __atomic_load_n(&way, __ATOMIC_RELAXED);
+    if (which == GKL_BY_LANES || job->dim < 1 || (which == GKL_BY_RULE && !is_worth_it(job, items)))
+        return 0;
+    return gkl_blas_in_use() != NULL;
 }

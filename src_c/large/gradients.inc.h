@@ -144,9 +144,15 @@ static void FN(scale_gradient)(const gkl_item *item, const FN(pair) *t, int is_a
         FN(give_vector)(item, place, s->d, v);
         return;
     }
+    REAL *w = FN(take)(&work, (size_t)s->d, sizeof(REAL)), *u = FN(take)(&work, (size_t)s->d, sizeof(REAL));
+    for (ptrdiff_t n = 0; n < s->d; ++n) {
+        t->x[n * s->ld + n] = 0; /* nothing needs it any more */
+        w[n] = (REAL)(t->a.root[n] / t->b.root[n]);
+        u[n] = (REAL)(t->excess[n] / t->b.pivot[n]);
+    }
     FN(give_job) give = {.item = item, .s = s, .m = k, .factor = sign / 2, .weight = weight,
                          .lower = tril, .place = place};
-    FN(square)(s, t->x, is_a || t->inverted ? NULL : t->y, is_a, !tril, k);
+    FN(square)(s, t->x, w, u, is_a || t->inverted ? NULL : t->y, is_a, !tril, k);
     if (side->kind == GKL_PRECISION && !t->inverted) {
         FN(product)(s, side->l, k, b);
         FN(congruence)(s, side->l, b, 0, k);

@@ -17,18 +17,24 @@ typedef struct {
     range range;
     REAL *c;
     int halve; /* c = Y + Y^T: to Y */
-    /* c begins as X + X^T, and y y^T when there is a y */
-    const REAL *x, *y;
+    const REAL *x, *w, *u_k, *y; /* c begins with these, see square */
 } FN(product_job);
 
 static void FN(begin_tile)(const FN(product_job) *job, ptrdiff_t i, ptrdiff_t j, REAL *c) {
     const space *s = job->s;
     const REAL *x = FN(tile_at)(s, job->x, i, j), *y = job->y;
+    const REAL *of_row = job->left_transposed ? job->w + i * BLOCK : NULL;
+    const REAL *of_column = job->w + j * BLOCK;
     for (ptrdiff_t r = 0; r < extent(s, i); ++r)
-        for (ptrdiff_t k = 0; k < extent(s, j); ++k) {
-            c[r * s->ld + k] = x[r * s->ld + k] + (i == j ? x[k * s->ld + r] : 0);
+        for (ptrdiff_t k = 0; k < (i == j ? r + 1 : BLOCK); ++k) {
+            REAL start = x[r * s->ld + k] * (of_row ? of_row[r] : of_column[k]);
+            if (i == j && r == k)
+                start = job->u_k[i * BLOCK + r];
             if (y)
-                c[r * s->ld + k] += y[i * BLOCK + r] * y[j * BLOCK + k];
+                start += y[i * BLOCK + r] * y[j * BLOCK + k];
+            c[r * s->ld + k] = start;
+            if (i == j)
+                c[k * s->ld + r] = start;
         }
 }
 
@@ -66,13 +72,18 @@ static void FN(run_product)(const FN(product_job) *job) {
     run_tasks(job->s, job->s->tiles * (job->s->tiles + 1) / 2, FN(product_task), (void *)job);
 }
 
-/* K = X + X^T + X^T X, or X + X^T + X X^T + y y^T; its lower triangle, or Y where K = Y + Y^T */
-static void FN(square)(const space *s, const REAL *x, const REAL *y, int transposed_first, int halve,
-                       REAL *k) {
+/* K = X + X^T + X^T X, or X + X^T + X X^T + y y^T; its lower triangle, or Y where K = Y + Y^T.
+ * Here x has zeros on its diagonal: what cancels there is put together beforehand, with
+ * w_k = 1 + x_kk and w_k^2 = 1 + u_k,
+ *
+ *     i > j:  k_ij = x_ij w_i + sum_{k>i} x_ki x_kj,  or  x_ij w_j + sum_{k<j} x_ik x_jk
+ *             k_ii = u_i + sum_{k>i} x_ki^2,          or  u_i + sum_{k<i} x_ik^2 */
+static void FN(square)(const space *s, const REAL *x, const REAL *w, const REAL *u_k, const REAL *y,
+                       int transposed_first, int halve, REAL *k) {
     FN(run_product)(&(FN(product_job)){
         .s = s, .a = x, .b = x, .left_transposed = transposed_first,
         .right_transposed = !transposed_first, .range = transposed_first ? FROM_ROW : TO_COLUMN,
-        .c = k, .halve = halve, .x = x, .y = y});
+        .c = k, .halve = halve, .x = x, .w = w, .u_k = u_k, .y = y});
 }
 
 /* C = A B */
