@@ -16,6 +16,7 @@ typedef struct {
     int inverted; /* A and B are precisions: q's and p's */
     FN(side) a, b;
     REAL *x;        /* Delta, then X */
+    REAL *xi;       /* La^-1 Delta, for Jeffreys */
     double *excess; /* differences of the pivots */
     REAL *delta;    /* mean_p - mean_q */
     REAL *y;
@@ -154,20 +155,15 @@ static void FN(apply_side)(const space *s, const FN(side) *side, vector_use how,
                                                               : (double)z[k] * side->root[k]);
 }
 
-/* X = Lb^-1 Delta, and y */
-static void FN(whiten)(FN(pair) *t) {
-    const space *s = &t->s;
-    if (t->b.diagonal)
-        for (ptrdiff_t i = 0; i < s->d; ++i)
-            for (ptrdiff_t j = 0; j <= i; ++j)
-                t->x[i * s->ld + j] = (REAL)((double)t->x[i * s->ld + j] / t->b.root[i]);
-    else
-        FN(solve)(s, t->b.l, t->x);
-    memcpy(t->y, t->delta, (size_t)s->d * sizeof(REAL));
-    if (t->inverted)
-        FN(apply_side)(s, &t->a, TIMES_TRANSPOSED, t->y);
-    else
-        FN(apply_side)(s, &t->b, SOLVE, t->y);
+/* L^-1 X in place, X lower triangular */
+static void FN(whiten)(const space *s, const FN(side) *side, REAL *x) {
+    if (!side->diagonal) {
+        FN(solve)(s, side->l, x);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < s->d; ++i)
+        for (ptrdiff_t j = 0; j <= i; ++j)
+            x[i * s->ld + j] = (REAL)((double)x[i * s->ld + j] / side->root[i]);
 }
 
 /* from the operands to Delta, X and y; 1 when the item is bad */
@@ -194,7 +190,18 @@ static int FN(read_pair)(const gkl_item *item, FN(pair) *t) {
                     : (t->a.diagonal && !t->b.factored) || (t->b.diagonal && !t->a.factored)
                         ? FN(relate_diagonal)(t)
                         : FN(relate_factors)(t);
-    if (!bad)
-        FN(whiten)(t);
-    return bad;
+    if (bad)
+        return 1;
+    if (job->output == GKL_JEFFREYS) {
+        t->xi = FN(take_matrix)(s, &t->work);
+        FN(add)(s, t->x, 1, NULL, t->xi);
+        FN(whiten)(s, &t->a, t->xi);
+    }
+    FN(whiten)(s, &t->b, t->x);
+    memcpy(t->y, t->delta, (size_t)s->d * sizeof(REAL));
+    if (t->inverted)
+        FN(apply_side)(s, &t->a, TIMES_TRANSPOSED, t->y);
+    else
+        FN(apply_side)(s, &t->b, SOLVE, t->y);
+    return 0;
 }

@@ -44,22 +44,16 @@ static double FN(pivot_phi)(const FN(pair) *t, ptrdiff_t k) {
 static void FN(add_jeffreys)(const FN(pair) *t, tally *cov, tally *mean) {
     const space *s = &t->s;
     char *work = t->work;
-    REAL *w = FN(take_matrix)(s, &work), *xi = FN(take_matrix)(s, &work);
     REAL *y = FN(take)(&work, (size_t)s->d, sizeof(REAL));
-    FN(add)(s, t->x, 1, NULL, w);
-    FN(add)(s, t->x, 1, NULL, xi);
-    for (ptrdiff_t k = 0; k < s->d; ++k) {
-        w[k * s->ld + k] = (REAL)(t->a.root[k] / t->b.root[k]);
+    for (ptrdiff_t k = 0; k < s->d; ++k)
         tally_add(cov, t->excess[k] / t->b.pivot[k] * (t->excess[k] / t->a.pivot[k]));
-    }
-    FN(solve)(s, w, xi);
     FN(add_squares)(s, t->x, cov);
-    FN(add_squares)(s, xi, cov);
-    memcpy(y, t->inverted ? t->delta : t->y, (size_t)s->d * sizeof(REAL));
+    FN(add_squares)(s, t->xi, cov);
+    memcpy(y, t->delta, (size_t)s->d * sizeof(REAL));
     if (t->inverted)
         FN(apply_side)(s, &t->b, TIMES_TRANSPOSED, y);
     else
-        FN(apply)(s, w, SOLVE, y);
+        FN(apply_side)(s, &t->a, SOLVE, y);
     FN(add_vector_squares)(s, y, mean);
 }
 
