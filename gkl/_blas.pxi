@@ -6,6 +6,7 @@
 # the binary to SciPy's integers at build time: a capsule's name tells them, `int *` (LP64) or
 # `int64_t *` (ILP64).
 
+from cpython.exc cimport PyErr_SetInterrupt
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 
 cdef extern from "blas.h" nogil:
@@ -16,7 +17,7 @@ cdef extern from "blas.h" nogil:
         gkl_blas_function *trsm
         gkl_blas_function *gemm
     void gkl_use_blas(const gkl_blas *blas)
-    void gkl_find_blas_by(void (*find)() noexcept nogil)
+    void gkl_find_blas_by(int (*find)() noexcept nogil)
     const char *gkl_blas_threads_by()
     ctypedef enum gkl_way:
         GKL_BY_RULE
@@ -52,14 +53,18 @@ cdef int _use_scipy() except -1:
     return 0
 
 
-cdef void _find_scipy() noexcept with gil:
+cdef int _find_scipy() noexcept with gil:
     try:
         _use_scipy()
+    except KeyboardInterrupt:
+        PyErr_SetInterrupt()  # for the next who looks: nothing can be raised from here
+        return -1
     except (ImportError, AttributeError, KeyError, TypeError):
         pass  # the core does without
+    return 0
 
 
-gkl_find_blas_by(<void (*)() noexcept nogil>_find_scipy)
+gkl_find_blas_by(<int (*)() noexcept nogil>_find_scipy)
 
 
 def use_blas(bint yes=True):

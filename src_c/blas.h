@@ -24,8 +24,9 @@ typedef struct {
 /* These from now on in the whole process; NULL: none.  The table is copied. */
 void gkl_use_blas(const gkl_blas *blas);
 
-/* How to get them when they are first wanted: `find` calls gkl_use_blas, or does not. */
-void gkl_find_blas_by(void (*find)(void));
+/* How to get them when they are first wanted: `find` calls gkl_use_blas, or does not.  It is asked
+ * again while it gives anything but 0. */
+void gkl_find_blas_by(int (*find)(void));
 
 /* Which way matrices go: GKL_BY_RULE what is measured to be faster, or one of both, for tests. */
 typedef enum { GKL_BY_RULE, GKL_BY_LANES, GKL_BY_BLAS } gkl_way;

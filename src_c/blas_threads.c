@@ -14,17 +14,17 @@
 
 static gkl_blas table;
 static const gkl_blas *in_use;
-static void (*find)(void);
+static int (*find)(void);
 
-void gkl_find_blas_by(void (*function)(void)) { __atomic_store_n(&find, function, __ATOMIC_RELEASE); }
+void gkl_find_blas_by(int (*function)(void)) { __atomic_store_n(&find, function, __ATOMIC_RELEASE); }
 
 const gkl_blas *gkl_blas_in_use(void) {
     const gkl_blas *blas = __atomic_load_n(&in_use, __ATOMIC_ACQUIRE);
-    void (*const once)(void) = __atomic_load_n(&find, __ATOMIC_ACQUIRE);
-    if (blas || !once)
+    int (*const now)(void) = __atomic_load_n(&find, __ATOMIC_ACQUIRE);
+    if (blas || !now)
         return blas;
-    once();
-    __atomic_store_n(&find, NULL, __ATOMIC_RELEASE);
+    if (now() == 0)
+        __atomic_store_n(&find, NULL, __ATOMIC_RELEASE);
     return __atomic_load_n(&in_use, __ATOMIC_ACQUIRE);
 }
 

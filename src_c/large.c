@@ -93,23 +93,25 @@ size_t gkl_large_work(const gkl_job *job) {
            + round_up((size_t)(BLOCK * s.ld) * size) + 4 * CACHE_LINE;
 }
 
-/* NaN to all that a bad item gives */
+/* NaN to all that a bad item gives; what is zero by its kind stays so */
 static void spoil(const gkl_item *item) {
     const gkl_job *job = item->job;
-    const int is_f64 = job->storage == GKL_F64;
+    const int is_f64 = job->storage == GKL_F64, factor = job->output == GKL_FACTOR;
     for (int k = 0; k < GKL_MAX_OUT; ++k) {
-        const int operand = gkl_operand_of(k), grad = job->output == GKL_GRAD && k > 0;
-        const int matrix = job->output == GKL_FACTOR || (grad && gkl_columns(job, operand) != 1);
-        const ptrdiff_t rows = matrix || grad ? job->dim : 1;
-        const ptrdiff_t columns = job->output == GKL_FACTOR ? job->dim
-                                  : grad                    ? gkl_columns(job, operand)
-                                                            : 1;
-        for (ptrdiff_t n = 0; item->sum[k] && n < item->width[k]; ++n)
-            item->sum[k][n] = (double)NAN;
-        for (ptrdiff_t i = 0; item->out[k] && !item->sum[k] && i < rows; ++i)
-            for (ptrdiff_t j = 0; j < columns; ++j)
-                gkl_write(is_f64, item->out[k] + i * job->out[k].step + j * job->out[k].across,
-                          (double)NAN);
+        const int operand = factor ? 1 : gkl_operand_of(k);
+        const int alone = !factor && (job->output != GKL_GRAD || k == 0);
+        const ptrdiff_t rows = alone ? 1 : job->dim, columns = alone ? 1 : gkl_columns(job, operand);
+        const int lower = factor || (operand == 1 ? job->p : operand == 3 ? job->q : GKL_COV) == GKL_TRIL;
+        const ptrdiff_t across = job->out[k].across, step = job->out[k].step;
+        const ptrdiff_t cells = item->sum[k] ? item->width[k] : item->out[k] ? rows * columns : 0;
+        for (ptrdiff_t n = 0; n < cells; ++n) {
+            const ptrdiff_t i = n / columns, j = n % columns;
+            const int zero = lower && j > i;
+            if (item->sum[k] && !zero)
+                item->sum[k][n] = (double)NAN;
+            else if (!item->sum[k])
+                gkl_write(is_f64, item->out[k] + i * step + j * across, zero ? 0 : (double)NAN);
+        }
     }
 }
 
