@@ -16,23 +16,17 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
-from heapq import nlargest
+from contextlib import redirect_stdout
 from io import StringIO
-from math import prod
-from typing import Any, NoReturn
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NoReturn
 
 import gkl
-from gkl.errors import by_name, first_reason
-from gkl.io import SCALES, DataError, Gaussians, atomic_file, batch_shape, map_npy, read_npz
+from gkl import score
+from gkl.errors import MATRICES
+from gkl.io import map_npy, read_npz
+from gkl.stored import SCALES, STRUCTURES, Gaussians
 
 __all__ = ["main"]
-
-CHUNK = 1 << 21  # elements of a parameter between two steps of the progress bar
-LARGEST = 5  # items that the summary names
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,26 +80,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gkl {gkl.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    score = commands.add_parser(
+    scoring = commands.add_parser(
         "score",
         help="the KL divergence of every Gaussian in a file from a prior",
-        description="KL(p || prior), in nats, of every diagonal Gaussian p of a file. The prior "
-        "is N(0, I) unless the file or an option gives another, shared or one for each item.",
-        epilog="An .npz is loaded whole; .npy files are mapped, and may be larger than memory.",
+        description="KL(p || prior), in nats, of every Gaussian p of a file: diagonal (var, std, "
+        "logvar), full (cov, tril, precision) or low rank (factor F and var: F F^T + diag(var)). "
+        "The prior is N(0, I) unless the file or an option gives another, of any structure, "
+        "shared or one for each item.",
+        epilog="An .npz is loaded whole; .npy files are mapped, and may be larger than memory. "
+        "Of cov, tril and precision the lower triangle alone is read.",
     )
-    words = "npz with mean and one of var, std, logvar; perhaps the same with prior_ in front"
-    score.add_argument("file", nargs="?", metavar="FILE", help=words)
+    words = "npz with mean and one of var, std, logvar, cov, tril, precision, or factor and var; "
+    words += "perhaps the same with prior_ in front"
+    scoring.add_argument("file", nargs="?", metavar="FILE", help=words)
     for who, of in (("", "p"), ("prior-", "the prior")):
-        score.add_argument(f"--{who}mean", metavar="NPY", help=f"means of {of}, (d,) or (..., d)")
-        scales = score.add_mutually_exclusive_group()
-        for name in SCALES:
-            scales.add_argument(f"--{who}{name}", metavar="NPY", help=f"{name} of {of}")
-    score.add_argument("-o", "--output", metavar="NPY", help="write the divergences there")
+        for name in ("mean", *SCALES):
+            core = "d, r" if name == "factor" else "d, d" if name in MATRICES else "d"
+            words = f"{name} of {of}, ({core}{',' * (core == 'd')}) or (..., {core})"
+            scoring.add_argument(f"--{who}{name}", metavar="NPY", help=words)
+    scoring.add_argument("-o", "--output", metavar="NPY", help="write the divergences there")
     words = "invalid Gaussians: fail (the default), or count them and write NaN"
-    score.add_argument("--on-error", choices=("raise", "nan"), default="raise", help=words)
-    score.add_argument("--threads", type=_count, metavar="N", help="threads (default: all)")
-    score.add_argument("--json", action="store_true", help=json_words)
-    score.set_defaults(command=lambda args: _score(score, args))
+    scoring.add_argument("--on-error", choices=("raise", "nan"), default="raise", help=words)
+    scoring.add_argument("--threads", type=_count, metavar="N", help="threads (default: all)")
+    scoring.add_argument("--json", action="store_true", help=json_words)
+    scoring.set_defaults(command=lambda args: _score(scoring, args))
 
     info = commands.add_parser("info", help="version, instruction sets, threads and libraries")
     info.add_argument("--json", action="store_true", help=json_words)
@@ -140,158 +138,34 @@ def _bench(args: argparse.Namespace) -> str:
 def _score(parser: _Parser, args: argparse.Namespace) -> str:
     begin = time.perf_counter()
     p, q = _read(parser, args)
-    count = prod(batch_shape(p, q))
-    with atomic_file(args.output) if args.output else nullcontext() as file:
-        values = _divergences(p, q, args.threads)
-        seconds = time.perf_counter() - begin
-        bad = np.isnan(values)
-        n_bad = int(np.count_nonzero(bad))
-        if n_bad and args.on_error == "raise":
-            index = np.argwhere(bad)
-            reason = first_reason(by_name(p, q), tuple(index[0]))
-            raise gkl.InvalidGaussianError(reason, index, count)
-        if file is not None:
-            try:
-                np.save(file, values, allow_pickle=False)
-            except OSError as error:
-                raise DataError(f"{args.output}: cannot be written: {error}") from None
-    report = {
-        "gkl": gkl.__version__,
-        "source": p.source,
-        "shape": list(values.shape),
-        "count": count,
-        "bad": n_bad,
-        "dim": p.dim if p.shape or q is None else q.dim,
-        "dtype": str(p.dtype),
-        "parameter": p.parameter,
-        "prior": _prior(q),
-        "kl": _statistics(values[~bad] if n_bad else values.reshape(-1)),
-        "largest": _largest(values),
-        "output": args.output,
-        "seconds": seconds,
-        "rows_per_second": count / seconds,
-    }
-    return json.dumps(report, allow_nan=False) if args.json else _for_a_person(report)
+    report = score.score(p, q, args.output, args.on_error, args.threads)
+    report["seconds"] = time.perf_counter() - begin
+    report["rows_per_second"] = report["count"] / report["seconds"]
+    return json.dumps(report, allow_nan=False) if args.json else score.for_a_person(report)
 
 
 def _read(parser: _Parser, args: argparse.Namespace) -> tuple[Gaussians, Gaussians | None]:
     """The Gaussians and the prior that the command line asks for."""
-    options = {name: path for name, path in vars(args).items() if name.endswith(("mean", *SCALES))}
-    own = {name: path for name, path in options.items() if path and not name.startswith("prior")}
-    prior = {name[6:]: path for name, path in options.items() if path and name not in own}
+    own, prior = (
+        {name: path for name in ("mean", *SCALES) if (path := getattr(args, which + name))}
+        for which in ("", "prior_")
+    )
     if bool(args.file) == bool(own):
-        parser.error("wanted: either FILE or --mean with one of --var, --std, --logvar")
+        parser.error(f"wanted: either FILE or {_ways('--')}")
     for which, given in (("--", own), ("--prior-", prior)):
-        if given and ("mean" not in given or len(given) != 2):
-            names = ", ".join(which + name for name in SCALES)
-            parser.error(f"{which}mean and one of {names} go together")
+        if given and ("mean" not in given or tuple(given)[1:] not in STRUCTURES):
+            parser.error(f"wanted: {_ways(which)}")
     if args.output and os.path.exists(args.output):
-        for path in filter(None, (args.file, *options.values())):
+        for path in filter(None, (args.file, *own.values(), *prior.values())):
             if os.path.exists(path) and os.path.samefile(path, args.output):
                 parser.error(f"--output is an input, too: {path}")
-
-    def mapped(given: dict[str, str]) -> Gaussians:
-        (parameter,) = given.keys() - {"mean"}
-        return map_npy(given["mean"], given[parameter], parameter)
-
     if own:
-        return mapped(own), mapped(prior) if prior else None
+        return map_npy(own), map_npy(prior) if prior else None
     p, q = read_npz(args.file, with_prior=not prior)
-    return p, mapped(prior) if prior else q
+    return p, map_npy(prior) if prior else q
 
 
-def _divergences(p: Gaussians, q: Gaussians | None, threads: int | None) -> NDArray[Any]:
-    """KL(p || q) by chunks of the first batch axis, NaN for invalid Gaussians."""
-    shape = batch_shape(p, q)
-    ndim = len(shape)
-
-    def divergence(start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        pair = p.rows(ndim, start, stop), None if q is None else q.rows(ndim, start, stop)
-        return np.asarray(gkl.kl(*pair, out=out, on_error="nan", threads=threads))
-
-    if not shape:
-        return divergence(0, 0)
-    values = np.empty(shape, divergence(0, 0).dtype)
-    step = max(1, CHUNK // max(1, prod(shape[1:]) * p.dim))
-    with _progress(shape[0]) as bar:
-        for start in range(0, shape[0], step):
-            stop = min(start + step, shape[0])
-            divergence(start, stop, values[start:stop])
-            if bar is not None:
-                bar.update(stop - start)
-    return values
-
-
-def _progress(rows: int) -> Any:
-    """A progress bar, where there are a terminal and tqdm to show it."""
-    if sys.stderr is not None and sys.stderr.isatty():
-        try:
-            from tqdm import tqdm
-
-            return tqdm(total=rows, unit=" rows", unit_scale=True, leave=False)
-        except ImportError:
-            pass
-    return nullcontext()
-
-
-def _number(x: Any) -> float | str | None:
-    """A number as JSON has it: infinity, which it lacks, is the string "inf"."""
-    return "inf" if np.isinf(x) else float(x)
-
-
-def _statistics(values: NDArray[Any]) -> dict[str, float | str | None]:
-    if not values.size:
-        return dict.fromkeys(("mean", "median", "min", "max", "total"))
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = values.sum(dtype=np.float64)
-        middle = np.median(values)
-    figures = (total / values.size, middle, values.min(), values.max(), total)
-    return dict(zip(("mean", "median", "min", "max", "total"), map(_number, figures), strict=True))
-
-
-def _largest(values: NDArray[Any]) -> list[dict[str, Any]]:
-    flat = values.reshape(-1)
-    best: list[tuple[Any, int]] = []  # value, minus the place: of equals the first comes first
-    for start in range(0, flat.size, CHUNK):
-        part = flat[start : start + CHUNK]
-        part = np.where(np.isnan(part), -1, part)
-        k = min(LARGEST, part.size)
-        top = np.argpartition(part, -k)[-k:]
-        best = nlargest(LARGEST, best + [(part[i], -start - int(i)) for i in top if part[i] >= 0])
-    places = [[int(k) for k in np.unravel_index(-i, values.shape)] for _, i in best]
-    return [
-        {"index": at[0] if len(at) == 1 else at, "kl": _number(x)}
-        for (x, _), at in zip(best, places, strict=True)
-    ]
-
-
-def _prior(q: Gaussians | None) -> dict[str, Any]:
-    if q is None:
-        return {"kind": "standard normal"}
-    kind = "one for each item" if len(q.shape) > 1 and prod(q.shape[:-1]) != 1 else "shared"
-    return {"kind": kind, "parameter": q.parameter, "shape": list(q.shape), "dtype": str(q.dtype)}
-
-
-def _for_a_person(report: dict[str, Any]) -> str:
-    def show(x: float | str | None) -> str:
-        return "-" if x is None else f"{float(x):.6g}"
-
-    prior, figures = report["prior"], report["kl"]
-    prior_words = "N(0, I)"
-    if "shape" in prior:
-        prior_words = f"{prior['kind']}, {prior['parameter']}, {tuple(prior['shape'])}"
-    bad = f"  ({report['bad']:,} invalid, NaN)" if report["bad"] else ""
-    shape = f"  {tuple(report['shape'])}" if len(report["shape"]) != 1 else ""
-    lines = {
-        "source": report["source"],
-        "Gaussians": f"{report['count']:,}{shape}{bad}",
-        "dimensions": f"{report['dim']}",
-        "parameters": f"mean, {report['parameter']}  ({report['dtype']})",
-        "prior": prior_words,
-        "KL, nats": "  ".join(f"{k} {show(figures[k])}" for k in ("mean", "median", "min", "max")),
-        "total": show(figures["total"]),
-        "largest": ", ".join(f"{show(x['kl'])} at {x['index']}" for x in report["largest"]) or "-",
-        "elapsed": f"{report['seconds']:.3g} s, {report['rows_per_second']:,.0f} rows/s",
-        "written": report["output"],
-    }
-    return "\n".join(f"{name:<11} {text}" for name, text in lines.items() if text is not None)
+def _ways(which: str) -> str:
+    """The options that make Gaussians."""
+    ways = (" and ".join(which + name for name in names) for names in STRUCTURES)
+    return f"{which}mean with one of {', '.join(ways)}"

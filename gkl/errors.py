@@ -138,7 +138,7 @@ def _not_found(owners: dict[str, Any], item: tuple[int, ...], dtype: Any) -> str
     for owner, x in owners.items():
         if x.parameter in SYMMETRIC:
             at = _At(owner, x.parameter, x.parameters[x.parameter], item)
-            one = type(x)(0.0, **{x.parameter: at.values.astype(dtype)})
+            one = x.like((0.0, at.values.astype(dtype)))
             is_bad = np.isnan(one.prepare(on_error="nan").cholesky).any()
             doubtful.insert(0 if is_bad else len(doubtful), at.at())
         elif "factor" in x.parameters:
@@ -152,7 +152,7 @@ def _computed_in(owners: dict[str, Any]) -> Any:
     """The type that the core computes these in."""
     given = [a for x in owners.values() for a in x.parameters.values()]
     types = [a.dtype for a in given if not isinstance(a, float)]
-    small = types and np.result_type(*types).itemsize <= 4
+    small = types and all(t.kind not in "iub" and t.itemsize <= 4 for t in types)
     return np.dtype(np.float32 if small else np.float64)
 
 

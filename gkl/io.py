@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Gaussians from files, and files that are written whole or not at all.
 
-An npz archive holds ``mean`` and one of ``var``, ``std``, ``logvar``, and perhaps a prior under
-the same names with ``prior_`` in front; other members are left alone.  Single npy files are mapped
-into memory.  Pickles are never read.
+An npz archive holds ``mean`` and one of ``var``, ``std``, ``logvar``, ``cov``, ``tril``,
+``precision``, or ``factor`` and ``var``, and perhaps a prior under the same names with ``prior_``
+in front; other members are left alone.  Single npy files are mapped into memory.  Pickles are
+never read.
 """
 
 from __future__ import annotations
@@ -14,113 +15,16 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gkl._core import DiagNormal
+from gkl.stored import SCALES, STRUCTURES, DataError, Gaussians
 
-__all__ = ["DataError", "Gaussians", "atomic_file", "batch_shape", "map_npy", "read_npz"]
+__all__ = ["atomic_file", "map_npy", "read_npz"]
 
-SCALES = ("var", "std", "logvar")
 T = TypeVar("T")
-
-
-class DataError(ValueError):
-    """A file does not hold what it should; the message names the file."""
-
-
-@dataclass(frozen=True)
-class Gaussians:
-    """Parameters as they are in a file: a `DiagNormal` that is made a few rows at a time.
-
-    Parameters
-    ----------
-    mean, scale : numpy.ndarray
-        Arrays of any real type, possibly memory maps.
-    parameter : {"var", "std", "logvar"}
-        What `scale` is.
-    source : str
-        How to name the file in messages.
-    prefix : str
-        What stands before the names there.
-
-    Raises
-    ------
-    DataError
-        Not real numbers, or shapes that do not fit.
-    """
-
-    mean: NDArray[Any]
-    scale: NDArray[Any]
-    parameter: str
-    source: str
-    prefix: str = ""
-
-    def __post_init__(self) -> None:
-        for name, x in (("mean", self.mean), (self.parameter, self.scale)):
-            if x.dtype.kind not in "fiub" or x.dtype.itemsize > 8:
-                raise DataError(
-                    f"{self.source}: {self.prefix}{name} has dtype {x.dtype}; "
-                    "real numbers up to float64 are wanted"
-                )
-        try:
-            np.broadcast_shapes(self.mean.shape, self.scale.shape)
-        except ValueError:
-            raise DataError(
-                f"{self.source}: {self.prefix}mean and {self.prefix}{self.parameter} do not fit: "
-                f"shapes {self.mean.shape} and {self.scale.shape}"
-            ) from None
-
-    @property
-    def parameters(self) -> dict[str, NDArray[Any]]:
-        """As a DiagNormal has them: errors.first_reason looks at one row of the file."""
-        return {"mean": self.mean, self.parameter: self.scale}
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The batch shape and d; ``()`` where all parameters are scalars."""
-        return np.broadcast_shapes(self.mean.shape, self.scale.shape)
-
-    @property
-    def dim(self) -> int:
-        """The dimension d."""
-        return self.shape[-1] if self.shape else 1
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The common type of the parameters."""
-        return np.result_type(self.mean, self.scale)
-
-    def rows(self, batch_ndim: int, start: int, stop: int) -> DiagNormal:
-        """The part at ``start:stop`` of the first of `batch_ndim` batch axes.
-
-        A parameter that the whole batch shares stays whole.
-        """
-
-        def cut(x: NDArray[Any]) -> NDArray[Any]:
-            own = batch_ndim > 0 and x.ndim == batch_ndim + 1 and x.shape[0] != 1
-            return np.asarray(x[start:stop] if own else x)
-
-        return DiagNormal(cut(self.mean), **{self.parameter: cut(self.scale)})
-
-
-def batch_shape(p: Gaussians, q: Gaussians | None) -> tuple[int, ...]:
-    """The batch shape of KL(p || q), q None being N(0, I); a DataError where they do not fit."""
-    if q is None:
-        return p.shape[:-1]
-    if p.shape and q.shape and p.dim != q.dim:
-        raise DataError(
-            f"{p.source}: the prior has another dimension: shapes {p.shape} and {q.shape}"
-        )
-    try:
-        return np.broadcast_shapes(p.shape[:-1], q.shape[:-1])
-    except ValueError:
-        raise DataError(
-            f"{p.source}: the prior does not fit the batch: shapes {p.shape} and {q.shape}"
-        ) from None
 
 
 def read_npz(path: str, with_prior: bool = True) -> tuple[Gaussians, Gaussians | None]:
@@ -158,15 +62,13 @@ def read_npz(path: str, with_prior: bool = True) -> tuple[Gaussians, Gaussians |
     return _readable(path, load)
 
 
-def map_npy(mean: str, scale: str, parameter: str) -> Gaussians:
-    """Gaussians from two npy files, mapped into memory and not read yet.
+def map_npy(files: dict[str, str]) -> Gaussians:
+    """Gaussians from npy files, mapped into memory and not read yet.
 
     Parameters
     ----------
-    mean, scale : str
-        The files.
-    parameter : {"var", "std", "logvar"}
-        What the second one holds.
+    files : dict of str
+        The file of each parameter, in the order of `Gaussians`.
 
     Returns
     -------
@@ -179,7 +81,8 @@ def map_npy(mean: str, scale: str, parameter: str) -> Gaussians:
     OSError
         It cannot be opened.
     """
-    return Gaussians(_map(mean), _map(scale), parameter, f"{mean}, {scale}")
+    arrays = {name: _map(path) for name, path in files.items()}
+    return Gaussians(arrays, ", ".join(files.values()))
 
 
 @contextmanager
@@ -281,17 +184,16 @@ def _map(path: str) -> NDArray[Any]:
 
 
 def _from_archive(path: str, archive: Any, prefix: str) -> Gaussians:
-    names = [prefix + scale for scale in SCALES if prefix + scale in archive.files]
+    names = tuple(name for name in SCALES if prefix + name in archive.files)
     if f"{prefix}mean" not in archive.files:
         raise DataError(f"{path}: no {prefix}mean in it")
-    if len(names) != 1:
-        wanted = ", ".join(prefix + scale for scale in SCALES)
-        found = " and ".join(names) or "none"
+    if names not in STRUCTURES:
+        wanted = ", ".join(" with ".join(prefix + name for name in x) for x in STRUCTURES)
+        found = " and ".join(prefix + name for name in names) or "none"
         raise DataError(f"{path}: exactly one of {wanted} is wanted, and it has {found}")
-    arrays = []
-    for name in (f"{prefix}mean", names[0]):
-        x = archive[name]
-        if not isinstance(x, np.ndarray):
-            raise DataError(f"{path}: {name} is not an array")
-        arrays.append(x)
-    return Gaussians(arrays[0], arrays[1], names[0].removeprefix(prefix), path, prefix)
+    arrays = {}
+    for name in ("mean", *names):
+        arrays[name] = archive[prefix + name]
+        if not isinstance(arrays[name], np.ndarray):
+            raise DataError(f"{path}: {prefix}{name} is not an array")
+    return Gaussians(arrays, path, prefix)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import gkl
-from gkl import cli
+from gkl import score as scoring
 from gkl.io import atomic_file
 
 CLI = [sys.executable, "-m", "gkl"]
@@ -197,7 +197,7 @@ def test_infinite_divergence_is_valid_json(run, tmp_path):
 def test_chunks_cover_the_batch(run, tmp_path):
     rng = np.random.default_rng(3)
     mean = rng.normal(size=(70_000, 64)).astype(np.float16)
-    assert mean.size > 2 * cli.CHUNK
+    assert mean.size > 2 * scoring.CHUNK
     np.save(tmp_path / "mean.npy", mean)
     np.save(tmp_path / "logvar.npy", mean[0])
     score(run, "--mean", "mean.npy", "--logvar", "logvar.npy", "-o", "kl.npy", "--threads", 1)
