@@ -150,7 +150,13 @@ def _prior(q: Gaussians | None) -> dict[str, Any]:
     if q is None:
         return {"kind": "standard normal"}
     kind = "one for each item" if len(q.shape) > 1 and prod(q.shape[:-1]) != 1 else "shared"
-    return {"kind": kind, "parameter": q.parameter, "shape": list(q.shape), "dtype": str(q.dtype)}
+    return {
+        "kind": kind,
+        "structure": q.structure,
+        "parameter": q.parameter,
+        "shape": list(q.shape),
+        "dtype": str(q.dtype),
+    }
 
 
 def for_a_person(report: dict[str, Any]) -> str:

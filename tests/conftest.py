@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Makes sure that the tests see the installed gkl, whichever way pytest was started."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -24,3 +25,11 @@ except ImportError as error:
         f"install it there first: {sys.executable} -m pip install '.[test]'",
         returncode=4,
     )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run gkl in an empty folder: run(*args, code=0, program=..., **options of the process)."""
+    import program
+
+    return functools.partial(program.call, tmp_path)

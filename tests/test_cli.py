@@ -13,39 +13,11 @@ import time
 
 import numpy as np
 import pytest
+from program import CLI, prepared, score
 
 import gkl
 from gkl import score as scoring
 from gkl.io import atomic_file
-
-CLI = [sys.executable, "-m", "gkl"]
-
-
-def prepared(statement):
-    """The same program in a process that does something else first."""
-    program = f"import sys\n{statement}\nfrom gkl.cli import main\nsys.exit(main())"
-    return [sys.executable, "-c", program]
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Run gkl in an empty folder; every refusal is one line on stderr, without a traceback."""
-
-    def call(*args, code=0, program=CLI, **options):
-        done = subprocess.run(
-            [*program, *map(str, args)], cwd=tmp_path, text=True, capture_output=True, **options
-        )
-        assert done.returncode == code, done.stderr
-        if code:
-            assert done.stderr.startswith("gkl: error: ")
-            assert done.stderr.count("\n") == 1
-            assert done.stdout == ""
-        else:
-            assert done.stderr == ""
-        assert not list(tmp_path.glob(".gkl-*")), "a temporary file is left"
-        return done.stderr if code else done.stdout
-
-    return call
 
 
 @pytest.fixture
@@ -62,10 +34,6 @@ def saved(tmp_path, batch):
     np.save(tmp_path / "mean.npy", mean)
     np.save(tmp_path / "logvar.npy", logvar)
     return mean, logvar
-
-
-def score(run, *args):
-    return json.loads(run("score", *args, "--json"))
 
 
 # ---------------------------------------------------------------- what it computes
