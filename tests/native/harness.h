@@ -35,8 +35,9 @@ typedef struct {
     gkl_kind p, q;
     gkl_type type;
     ptrdiff_t rows, d;
-    ptrdiff_t width;        /* of a row in in[], >= d */
-    double *in[GKL_MAX_IN]; /* as gkl_job orders them; the weight has one number a row, or is NULL */
+    ptrdiff_t width;          /* of a row in in[], >= d, and d when there are matrices */
+    ptrdiff_t rank_p, rank_q;
+    double *in[GKL_MAX_IN];   /* as gkl_job orders them, NULL when there is none */
 } gaussians;
 
 typedef enum {
@@ -47,6 +48,9 @@ typedef enum {
 
 void gaussians_make(gaussians *problem, gkl_kind p, gkl_kind q, gkl_type type, regime kind_of,
                   ptrdiff_t rows, ptrdiff_t d);
+int is_matrix(const gaussians *problem, int operand); /* d x d */
+ptrdiff_t columns_of(const gaussians *problem, int operand);
+ptrdiff_t item_size(const gaussians *problem, int operand); /* its numbers in in[] */
 void gaussians_share(gaussians *problem, int operand); /* all rows as the first */
 void gaussians_free(gaussians *problem);
 
@@ -55,10 +59,12 @@ typedef enum {
     ROWS,     /* C order */
     COLUMNS,  /* row i beside row i + 1 */
     REVERSED, /* C order, from the end */
-    SPACED,   /* every other number, and a gap after each row */
+    SPACED,   /* every other number, every third of a matrix, and a gap after each row */
     PERMUTED, /* the batch axes in Fortran order */
     SHARED,   /* stride 0 along the batch; for inputs */
     SCALAR,   /* one number; for inputs */
+    FORTRAN,    /* all axes in Fortran order */
+    TRANSPOSED, /* C order, but the matrices in Fortran order */
     LAYOUTS
 } layout;
 
@@ -87,6 +93,7 @@ int same(const results *a, const results *b); /* bit by bit; one NaN is as good 
 void results_free(results *x);
 void describe(char *text, size_t size, const gaussians *x, int output);
 int output_count(const gaussians *problem, gkl_output output);
+int operand_of(gkl_output output, int k); /* that output k has the shape of; -1: one number */
 
 /* ---- the groups ---- */
 void test_values(regime kind_of, const char *name, int every_d);
