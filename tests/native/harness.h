@@ -105,5 +105,10 @@ void test_layouts(void);
 void test_storage(void);
 void test_threads(void);
 void test_sums(void);
+void test_full_values(void);
+void test_full_near(void);
+void test_full_equal(void);
+void test_full_bad(void);
+void test_full_empty(void);
 
 #endif

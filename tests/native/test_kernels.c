@@ -173,6 +173,11 @@ int main(int argc, char **argv) {
         test_storage();
         test_threads();
         test_sums();
+        test_full_values();
+        test_full_near();
+        test_full_equal();
+        test_full_bad();
+        test_full_empty();
         test_poll();
         test_fork();
     }
