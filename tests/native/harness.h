@@ -110,5 +110,11 @@ void test_full_near(void);
 void test_full_equal(void);
 void test_full_bad(void);
 void test_full_empty(void);
+void test_full_layouts(void);
+void test_full_shared(void);
+void test_full_storage(void);
+void test_full_company(void);
+void test_full_sums(void);
+void test_full_weights(void);
 
 #endif

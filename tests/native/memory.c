@@ -131,10 +131,10 @@ static gkl_array operand_make(operand *x, int slot, const manner *how) {
                 + (how->at_end ? 0 : how->shift);
     ptrdiff_t one = 1;
     for (int axis = 2; axis >= 0; one *= x->place.shape[axis--])
-        x->stride[axis] = x->place.shape[axis] > 1 ? (at(&x->place, one, 0, 0) - first) * size : 0;
+        x->stride[axis] = x->place.shape[axis] > 1 && !empty ? (at(&x->place, one, 0, 0) - first) * size : 0;
     return (gkl_array){.data = x->buffer + first * size,
-                       .step = d > 1 ? (at(&x->place, 0, 1, 0) - first) * size : size,
-                       .across = columns > 1 ? (at(&x->place, 0, 0, 1) - first) * size : size,
+                       .step = d > 1 && !empty ? (at(&x->place, 0, 1, 0) - first) * size : size,
+                       .across = columns > 1 && !empty ? (at(&x->place, 0, 0, 1) - first) * size : size,
                        .stride = how->batch_axes == 3 ? x->stride : x->stride + 2};
 }
 

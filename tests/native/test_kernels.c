@@ -178,6 +178,12 @@ int main(int argc, char **argv) {
         test_full_equal();
         test_full_bad();
         test_full_empty();
+        test_full_layouts();
+        test_full_shared();
+        test_full_storage();
+        test_full_company();
+        test_full_sums();
+        test_full_weights();
         test_poll();
         test_fork();
     }
