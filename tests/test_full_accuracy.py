@@ -256,10 +256,9 @@ def test_large_matrices(family, dtype):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["unrelated", "near", "much smaller"])
 def test_larger_matrices(family, dtype):
-    for kind in MATRICES:
-        check_pair(kind, kind, operands(kind, kind, batch(family, 2, 256), dtype), family)
+    check_pair("cov", "cov", operands("cov", "cov", batch(family, 1, 256), dtype), family)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
