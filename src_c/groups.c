@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "emit.h"
+#include "large.h"
 #include "packing.h"
 
 enum { ALIGNMENT = 64 };
@@ -41,7 +42,7 @@ static int shares_factor(const gkl_job *job, int is_q) {
         items *= job->shape[axis];
         shared &= x->stride[axis] == 0 || job->shape[axis] == 1;
     }
-    return shared && items > GKL_MOST_LANES && job->dim > 1
+    return shared && items > (gkl_prefers_large(job, 1) ? 1 : GKL_MOST_LANES) && job->dim > 1
            && (kind == GKL_COV || (kind == GKL_PRECISION && other == GKL_PRECISION));
 }
 

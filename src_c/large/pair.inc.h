@@ -38,13 +38,16 @@ static void FN(compare_task)(void *context, ptrdiff_t index) {
     for (ptrdiff_t i = index * BLOCK; i < index * BLOCK + extent(s, index); ++i) {
         const REAL *a = job->a + i * s->ld, *b = job->b + i * s->ld;
         REAL *e = job->e + i * s->ld;
-        double difference[LANES_OF_SUMS] = {0}, size[LANES_OF_SUMS] = {0};
-        for (ptrdiff_t j = 0; j < i; ++j) {
-            const double y = (double)b[j], x = (double)(e[j] = a[j] - b[j]);
-            difference[j % LANES_OF_SUMS] += x * x * job->inverse[j];
-            size[j % LANES_OF_SUMS] += y * y * job->inverse[j];
+        double difference[LANES_OF_SUMS] = {0}, size[LANES_OF_SUMS] = {0}, sum[2] = {0, 0};
+        for (ptrdiff_t first = 0; first < i; first += LANES_OF_SUMS) {
+            const ptrdiff_t n = i - first < LANES_OF_SUMS ? i - first : LANES_OF_SUMS;
+            for (ptrdiff_t k = 0; k < n; ++k) {
+                const ptrdiff_t j = first + k;
+                const double y = (double)b[j], x = (double)(e[j] = a[j] - b[j]);
+                difference[k] += x * x * job->inverse[j];
+                size[k] += y * y * job->inverse[j];
+            }
         }
-        double sum[2] = {0, 0};
         for (int n = 0; n < LANES_OF_SUMS; ++n) {
             sum[0] += difference[n];
             sum[1] += size[n];
