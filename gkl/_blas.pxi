@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # SciPy's BLAS and LAPACK for the C core.
 #
-# Taken from the capsules that cython_blas and cython_lapack export, when the core first wants them:
-# importing scipy.linalg takes longer than all of gkl. A cimport would do so at once, and would tie
-# the binary to SciPy's integers at build time: a capsule's name tells them, `int *` (LP64) or
-# `int64_t *` (ILP64).
+# They are taken from the capsules that cython_blas and cython_lapack export, when the core first
+# wants them: importing scipy.linalg takes longer than importing gkl. A cimport would do so at once,
+# and tie the binary to the integers of the SciPy that it was built with; a capsule's name, which is
+# the signature, tells what they are: `int *` (LP64) or `int64_t *` (ILP64).
 
 from cpython.exc cimport PyErr_SetInterrupt
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
@@ -26,36 +26,43 @@ cdef extern from "blas.h" nogil:
     void gkl_set_way(gkl_way way)
 
 
-cdef int _take(dict exported, str name, gkl_blas *blas, gkl_blas_function *to) except -1:
-    """A function of an exporting module; all must have the same integers."""
-    capsule = exported[name]
-    cdef const char *signature = PyCapsule_GetName(capsule)
+cdef int _take(dict functions, str name, gkl_blas *blas, gkl_blas_function *to) except -1:
+    """One of them; all must have the same integers."""
+    cdef const char *signature = PyCapsule_GetName(functions[name])
     cdef bint ilp64 = b"int64_t *" in signature
     if blas.ilp64 not in (-1, ilp64) or not (ilp64 or b", int *" in signature):
         raise TypeError(f"unknown signature of {name}: {signature!r}")
     blas.ilp64 = ilp64
-    to[0] = <gkl_blas_function>PyCapsule_GetPointer(capsule, signature)
+    to[0] = <gkl_blas_function>PyCapsule_GetPointer(functions[name], signature)
     return 0
 
 
-cdef int _use_scipy() except -1:
+def scipy_blas():
+    """What SciPy exports: capsules by the functions' names."""
     from scipy.linalg import cython_blas, cython_lapack
 
+    return cython_blas.__pyx_capi__ | cython_lapack.__pyx_capi__
+
+
+def use_blas(dict functions):
+    """Use these, such as `scipy_blas()`, from now on in the whole process; None: none."""
     cdef gkl_blas blas
     cdef int is_f64
-    cdef dict from_blas = cython_blas.__pyx_capi__, from_lapack = cython_lapack.__pyx_capi__
+    gkl_find_blas_by(NULL)
+    if functions is None:
+        gkl_use_blas(NULL)
+        return
     blas.ilp64 = -1
     for is_f64 in range(2):
-        _take(from_lapack, "sd"[is_f64] + "potrf", &blas, &blas.potrf[is_f64])
-        _take(from_blas, "sd"[is_f64] + "trsm", &blas, &blas.trsm[is_f64])
-        _take(from_blas, "sd"[is_f64] + "gemm", &blas, &blas.gemm[is_f64])
+        _take(functions, "sd"[is_f64] + "potrf", &blas, &blas.potrf[is_f64])
+        _take(functions, "sd"[is_f64] + "trsm", &blas, &blas.trsm[is_f64])
+        _take(functions, "sd"[is_f64] + "gemm", &blas, &blas.gemm[is_f64])
     gkl_use_blas(&blas)
-    return 0
 
 
 cdef int _find_scipy() noexcept with gil:
     try:
-        _use_scipy()
+        use_blas(scipy_blas())
     except KeyboardInterrupt:
         PyErr_SetInterrupt()  # for the next who looks: nothing can be raised from here
         return -1
@@ -65,15 +72,6 @@ cdef int _find_scipy() noexcept with gil:
 
 
 gkl_find_blas_by(<int (*)() noexcept nogil>_find_scipy)
-
-
-def use_blas(bint yes=True):
-    """Whether large matrices may go by SciPy's BLAS, from now on in the whole process."""
-    gkl_find_blas_by(NULL)
-    if yes:
-        _use_scipy()
-    else:
-        gkl_use_blas(NULL)
 
 
 def set_way(way):

@@ -91,7 +91,7 @@ static void FN(give_low_rank)(const gkl_item *item, const space *s, const FN(sid
             diagonal[k] = g[k * s->ld + k];
         FN(give_vector)(item, place, s->d, diagonal);
     }
-    for (ptrdiff_t i = 0; FN(wants)(item, factor_place) && i < s->tiles; ++i) {
+    for (ptrdiff_t i = 0; side->rank > 0 && FN(wants)(item, factor_place) && i < s->tiles; ++i) {
         const ptrdiff_t rows = extent(s, i);
         FN(multiply)(s, rows, side->rank, s->d, 2, (FN(operand)){g + i * BLOCK * s->ld, s->ld, 0},
                      (FN(operand)){side->factor, side->rank, 0}, 0, free, side->rank);
