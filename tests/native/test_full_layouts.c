@@ -121,6 +121,7 @@ void test_full_shared(void) {
                 const manner factor = {.output = GKL_FACTOR, .batch_axes = 1, .nthreads = 1};
                 single.q = GKL_UNIT;
                 single.in[1] = x.in[is_q ? 3 : 1];
+                single.in[GKL_FACTOR_P] = NULL;
                 results l = solve(&single, &factor);
                 x.in[GKL_FACTOR_P + is_q] = l.out[0];
                 fill_above(&x, (double)NAN);
