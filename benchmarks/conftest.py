@@ -18,6 +18,7 @@ import works
 import yardstick
 
 import gkl
+from gkl.bench import flops
 
 ROUNDS = 9
 
@@ -40,7 +41,7 @@ def measure(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
     def run(
         library: str, work: str, size: tuple[int, int], dtype: str, threads: int, order: str = "C"
     ) -> None:
-        rows, dim = size[0] // (256 if quick else 1), size[1]
+        rows, dim = max(1, size[0] // (256 if quick else 1)), size[1]
         arrays = works.inputs(work, rows, dim, dtype, order)
         nbytes = works.bytes_moved(work, arrays)
         stream = yardstick.Stream(nbytes, threads)
@@ -69,6 +70,7 @@ def measure(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
             gb_per_second=nbytes / seconds / 1e9,
             stream_gb_per_second=stream.nbytes / statistics.median(stream_seconds) / 1e9,
             of_stream=statistics.median(stream_seconds) / seconds,
+            gflop_per_second=flops(work, rows, dim) / seconds / 1e9,
         )
 
     return run

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The yardstick: how fast this machine reads memory.
+"""The yardsticks: how fast this machine reads memory, and how fast it multiplies matrices.
 
 Two streams are read side by side and added up, by as many threads as asked for: the least that a
 divergence of two or more arrays can do.  A few lines of C are compiled for this CPU at the first
@@ -16,10 +16,11 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-__all__ = ["Stream", "backend"]
+__all__ = ["Gemm", "Stream", "backend", "blas_limit"]
 
 SOURCE = """
 #include <stddef.h>
@@ -79,6 +80,36 @@ class Stream:
     def with_threads(self, threads: int) -> Callable[[], int]:
         """The same bytes, read by another number of threads."""
         return lambda: self._read(self._a, self._b, threads)
+
+
+class Gemm:
+    """A call that multiplies two square matrices with NumPy's BLAS: 2 n^3 operations.
+
+    Parameters
+    ----------
+    dtype : str
+        Such as "f8".
+    threads : int
+    n : int, optional
+    """
+
+    def __init__(self, dtype: str, threads: int, n: int = 1024) -> None:
+        self.flops = 2 * n**3
+        self._limit = blas_limit(threads)
+        self._a = np.random.default_rng(0).random((n, n)).astype(dtype)
+        self._out = np.empty_like(self._a)
+
+    def __call__(self) -> None:
+        with self._limit():
+            np.matmul(self._a, self._a, out=self._out)
+
+
+def blas_limit(threads: int) -> Callable[[], Any]:
+    """What makes a context in which every BLAS of this process has so many threads."""
+    from threadpoolctl import ThreadpoolController
+
+    controller = ThreadpoolController()  # those that are loaded now
+    return lambda: controller.limit(limits=threads, user_api="blas")
 
 
 def backend() -> str:
