@@ -193,7 +193,8 @@ def speeds(rows: list[dict[str, Any]]) -> str:
             + [of if row["yardstick"] == name else "" for name in SHARES]
         )
     columns = ["work", "size", *(f"{name} us" for name in ("gkl", *peers))]
-    columns += ["times the better (gradients: torch)", "target", "GB/s", "GFLOP/s", "of stream", "of dgemm"]
+    columns += ["times the better (gradients: torch)", "target", "GB/s", "GFLOP/s"]
+    columns += ["of stream", "of dgemm"]
     return markdown(columns, lines)
 
 
