@@ -4,7 +4,7 @@ ways into gkl for small calls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "DTYPES",
     "LIBRARIES",
     "LIBRARIES_FULL",
+    "PAIRS",
     "SMALL",
     "WORKS",
     "Arrays",
@@ -28,7 +29,6 @@ __all__ = [
     "inputs",
     "make",
     "make_small",
-    "near_equal",
 ]
 
 SMALL = ("gufunc, out=", "gufunc", "facade")  # the ways into gkl, for small calls
@@ -42,11 +42,18 @@ def inputs(work: str, rows: int, dim: int, dtype: str, order: str = "C") -> Arra
     return arrays if order == "C" else [np.asfortranarray(x) for x in arrays]
 
 
-def near_equal(arrays: Arrays, distance: float = 1e-3) -> Arrays:
-    """The same q, and a p that is almost q."""
+def _near_equal(arrays: Arrays) -> Arrays:
     mean_p, cov_p, mean_q, cov_q = arrays
-    small = mean_q.dtype.type(distance)
+    small = mean_q.dtype.type(1e-3)
     return [mean_q + small * mean_p, cov_q + small * cov_p, mean_q, cov_q]
+
+
+# how p and q are related, made of unrelated ones
+PAIRS: dict[str, Callable[[Arrays], Arrays]] = {
+    "unrelated": lambda arrays: arrays,
+    "near-equal": _near_equal,
+    "one q for all": lambda arrays: [*arrays[:2], *(x[:1] for x in arrays[2:])],
+}
 
 
 def make(library: str, work: str, arrays: Arrays) -> Call:
