@@ -249,14 +249,10 @@ def test_pairs_of_one_parameter(family, kind, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("family", ["unrelated", "near", "much smaller", "near, condition 1e3"])
+@pytest.mark.parametrize("family", ["unrelated", "near, condition 1e3"])
 def test_large_matrices(family, dtype):
-    for d, n in {64: 3, 100: 2, 130: 17}.items():
-        check_pair(
-            "cov", "cov", operands("cov", "cov", batch(family, min(n, 2), d), dtype), family
-        )
-    for kind in ("tril", "precision"):
-        check_pair(kind, kind, operands(kind, kind, batch(family, 2, 67), dtype), family)
+    for kind, d in (("cov", 64), ("cov", 100), ("tril", 67), ("precision", 67)):
+        check_pair(kind, kind, operands(kind, kind, batch(family, 1, d), dtype), family)
 
 
 @pytest.mark.slow
