@@ -28,10 +28,10 @@ enum { REFERENCE_D = 70 };
 /* `condition`: of the worse covariance, scaled, about */
 typedef struct {
     long double kl, jeffreys, cross, entropy, terms[6], condition, scale;
-    long double *gradient[GKL_MAX_OUT], *factor; /* as they lie in results; the caller frees `memory` */
-    long double *memory;
+    long double *gradient[GKL_MAX_OUT], *factor; /* as they lie in results */
+    long double *memory;                         /* which is the caller's to free */
 } full_reference;
 
-full_reference full_reference_of(const gaussians *x, ptrdiff_t item, int gradients);
+full_reference full_reference_of(const gaussians *x, ptrdiff_t item);
 
 #endif

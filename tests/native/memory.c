@@ -80,8 +80,8 @@ static char *guarded(int slot, size_t bytes, int at_end) {
     return arenas[slot] + (at_end ? ARENA - bytes : 0);
 }
 
-/* Place in memory, in numbers, of element (j, c) of item i: linear in each of them and in each batch
- * axis.  A vector has one column. */
+/* Place in memory, in numbers, of element (j, c) of item i: linear in each of them and in each
+ * batch axis.  A vector has one column. */
 typedef struct {
     layout layout;
     ptrdiff_t rows, d, columns, shape[3];
@@ -129,12 +129,18 @@ static gkl_array operand_make(operand *x, int slot, const manner *how) {
     x->bytes = (size_t)((first > last ? first : last) + (last >= 0)) * (size_t)size;
     x->buffer = guarded(slot, x->bytes + (size_t)how->shift, how->at_end)
                 + (how->at_end ? 0 : how->shift);
-    ptrdiff_t one = 1;
-    for (int axis = 2; axis >= 0; one *= x->place.shape[axis--])
-        x->stride[axis] = x->place.shape[axis] > 1 && !empty ? (at(&x->place, one, 0, 0) - first) * size : 0;
-    return (gkl_array){.data = x->buffer + first * size,
-                       .step = d > 1 && !empty ? (at(&x->place, 0, 1, 0) - first) * size : size,
-                       .across = columns > 1 && !empty ? (at(&x->place, 0, 0, 1) - first) * size : size,
+    ptrdiff_t one = 1, step = 1, across = 1;
+    for (int axis = 2; axis >= 0; one *= x->place.shape[axis--]) {
+        x->stride[axis] = 0;
+        if (x->place.shape[axis] > 1 && !empty)
+            x->stride[axis] = (at(&x->place, one, 0, 0) - first) * size;
+    }
+    if (d > 1 && !empty)
+        step = at(&x->place, 0, 1, 0) - first;
+    if (columns > 1 && !empty)
+        across = at(&x->place, 0, 0, 1) - first;
+    return (gkl_array){.data = x->buffer + first * size, .step = step * size,
+                       .across = across * size,
                        .stride = how->batch_axes == 3 ? x->stride : x->stride + 2};
 }
 
@@ -160,7 +166,9 @@ int output_count(const gaussians *problem, gkl_output output) {
 }
 
 int operand_of(gkl_output output, int k) {
-    return output == GKL_FACTOR ? 1 : output != GKL_GRAD || k == 0 ? -1 : k < GKL_FACTOR_P ? k - 1 : k;
+    if (output == GKL_FACTOR)
+        return 1;
+    return output != GKL_GRAD || k == 0 ? -1 : k < GKL_FACTOR_P ? k - 1 : k;
 }
 
 /* Has the job this operand (or its gradient)? */
@@ -217,14 +225,14 @@ results solve(const gaussians *problem, const manner *how) {
     const int nout = output_count(problem, how->output);
     for (int k = 0; k < nout; ++k) {
         const int source = operand_of(how->output, k), gradient = how->output == GKL_GRAD && k > 0;
-        if (how->without >> k & 1 || (gradient && (source == GKL_WEIGHT || !has(problem, how->output, source)
-                                                   || (source >= GKL_FACTOR_P && is_matrix(problem, source)))))
+        const int given = source >= GKL_FACTOR_P && is_matrix(problem, source);
+        if (how->without >> k & 1 || given || (gradient && !has(problem, how->output, source)))
             continue;
         const int scalar = gradient && how->summed_d >> k & 1;
         const ptrdiff_t n = (gradient && !scalar) || how->output == GKL_PER_DIM
                                     || how->output == GKL_FACTOR ? d : 1;
-        out[k] = (operand){.place = {how->out, rows, n, source < 0 || scalar ? 1 : columns_of(problem, source),
-                                     {shape[0], shape[1], shape[2]}},
+        const ptrdiff_t columns = source < 0 || scalar ? 1 : columns_of(problem, source);
+        out[k] = (operand){.place = {how->out, rows, n, columns, {shape[0], shape[1], shape[2]}},
                            .type = out_type};
         if (gradient && how->summed >> k & 1) {
             out[k].place.layout = ROWS;

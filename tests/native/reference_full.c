@@ -2,8 +2,8 @@
  *
  * KL of two covariances S_p and S_q in long double, by other formulae than the kernels': of
  * M = L_q^-1 E L_q^-T, E = S_p - S_q, by its L D L^T that never adds the identity, and gradients by
- * 1/2 S_q^-1 E S_p^-1 and -1/2 (S_q^-1 E S_q^-1 + z z^T).  E is found from the parameters'
- * difference, so that nothing cancels.
+ * 1/2 S_q^-1 E S_p^-1 and -1/2 (S_q^-1 E S_q^-1 + z z^T).  E is found from the difference of the
+ * parameters where they are of one kind, so that nothing cancels.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -107,33 +107,22 @@ static void side_of(side *x, gkl_kind kind, const double *scale, const double *f
 }
 
 /* E = S_p - S_q */
-static void difference(const side *p, const side *q, const double *scale_p, const double *scale_q,
-                       real *e) {
+static void difference(const side *p, const side *q, real *e) {
     static matrix delta, half;
     for (ptrdiff_t i = 0; i < d * d; ++i)
         delta[i] = p->given[i] - q->given[i];
-    if (p->kind == GKL_TRIL && (q->kind == GKL_TRIL || q->kind == GKL_UNIT)) { /* D L_q^T + L_p D^T */
+    if (p->kind == GKL_TRIL && (q->kind == p->kind || q->kind == GKL_UNIT)) {
+        /* D L_q^T + L_p D^T; a unit is its own factor and inverse */
         product(delta, q->given, 1, half);
         product(p->given, delta, 1, e);
         for (ptrdiff_t i = 0; i < d * d; ++i)
             e[i] += half[i];
     } else if (p->kind == GKL_PRECISION && (q->kind == p->kind || q->kind == GKL_UNIT)) {
-        /* -S_p D S_q; a unit is its own factor and inverse */
+        /* -S_p D S_q */
         product(p->s, delta, 0, half);
         product(half, q->s, 0, e);
         for (ptrdiff_t i = 0; i < d * d; ++i)
             e[i] = -e[i];
-    } else if (p->kind == GKL_LOW_RANK && q->kind == GKL_LOW_RANK && p->rank == q->rank) {
-        for (ptrdiff_t i = 0; i < d; ++i)
-            for (ptrdiff_t j = 0; j < d; ++j) {
-                real sum = i == j ? (real)scale_p[i] - (real)scale_q[i] : 0;
-                for (ptrdiff_t r = 0; r < p->rank; ++r) {
-                    const real pi = (real)p->factor[i * p->rank + r], qi = (real)q->factor[i * p->rank + r];
-                    const real pj = (real)p->factor[j * p->rank + r], qj = (real)q->factor[j * p->rank + r];
-                    sum += (pi - qi) * qj + pi * (pj - qj);
-                }
-                e[i * d + j] = sum;
-            }
     } else {
         for (ptrdiff_t i = 0; i < d * d; ++i)
             e[i] = p->s[i] - q->s[i];
@@ -185,7 +174,8 @@ static void chain(const side *x, const double *scale, const real *g, real *out, 
             for (ptrdiff_t r = 0; r < x->rank; ++r) {
                 out_factor[i * x->rank + r] = 0;
                 for (ptrdiff_t j = 0; j < d; ++j)
-                    out_factor[i * x->rank + r] += 2 * g[i * d + j] * (real)x->factor[j * x->rank + r];
+                    out_factor[i * x->rank + r] +=
+                        2 * g[i * d + j] * (real)x->factor[j * x->rank + r];
             }
         }
     }
@@ -197,7 +187,7 @@ static real worse(real condition, const side *x) {
     return condition;
 }
 
-full_reference full_reference_of(const gaussians *x, ptrdiff_t item, int gradients) {
+full_reference full_reference_of(const gaussians *x, ptrdiff_t item) {
     static side p, q;
     static matrix e, m, half, g;
     static real delta[REFERENCE_D], z[REFERENCE_D];
@@ -206,7 +196,7 @@ full_reference full_reference_of(const gaussians *x, ptrdiff_t item, int gradien
     d = x->d;
     side_of(&p, x->p, one.in[1], one.in[GKL_FACTOR_P], x->rank_p);
     side_of(&q, x->q, one.in[3], one.in[GKL_FACTOR_Q], x->rank_q);
-    difference(&p, &q, one.in[1], one.in[3], e);
+    difference(&p, &q, e);
     product(q.v, e, 0, half);
     product(half, q.v, 1, m);
     real trace = (real)d, maha = 0, other = 0, jeffreys = 0, log_det;
@@ -238,8 +228,6 @@ full_reference full_reference_of(const gaussians *x, ptrdiff_t item, int gradien
     r.memory = calloc(5 * n + 2 * (size_t)(d * (x->rank_p + x->rank_q + 1)) + 1, sizeof(real));
     r.factor = r.memory;
     cholesky(x->p == GKL_PRECISION ? p.given : p.s, r.factor);
-    if (!gradients)
-        return r;
     real *next = r.memory + n;
     const ptrdiff_t sizes[] = {0, d, (ptrdiff_t)n, d, (ptrdiff_t)n, d * x->rank_p, d * x->rank_q};
     for (int k = 1; k < GKL_MAX_OUT; next += sizes[k++])

@@ -18,13 +18,14 @@ static void check_same(const gaussians *x, const manner *how, const results *wan
     results_free(&got);
 }
 
-static void check_all(const gaussians *x, const manner *how, const manner *other, const char *name) {
+static void check_all(const gaussians *x, const manner *how, const manner *other,
+                      const char *name) {
     results want = solve(x, how);
     check_same(x, other, &want, name);
     results_free(&want);
 }
 
-/* What lies above the diagonals of matrices, on p's or on both sides. */
+/* What lies above the diagonals of matrices: NaN, or any numbers. */
 static void fill_above(gaussians *x, double with) {
     for (int k = 1; k < GKL_MAX_IN; ++k)
         for (ptrdiff_t e = 0; x->in[k] && is_matrix(x, k) && e < x->rows * x->d * x->d; ++e)
@@ -34,7 +35,8 @@ static void fill_above(gaussians *x, double with) {
 
 /* Every layout of all operands and outputs together, and of each of them alone. */
 void test_full_layouts(void) {
-    static const ptrdiff_t sizes[][2] = {{42, 1}, {30, 2}, {36, 3}, {18, 7}, {24, 10}, {18, 17}, {6, 33}};
+    static const ptrdiff_t sizes[][2] = {{42, 1}, {30, 2}, {36, 3}, {18, 7},
+                                         {24, 10}, {18, 17}, {6, 33}};
     group_begin("full: layouts");
     EACH(s, COUNT(sizes)) EACH_STRUCTURED(p, q) EACH(t, 2) {
         if (s > 1 && (p + q + s) % 2 == t)
@@ -55,15 +57,16 @@ void test_full_layouts(void) {
             check_same(&x, &plain, &want, "other numbers above the diagonals");
             fill_above(&x, (double)NAN);
             for (layout l = ROWS; l < LAYOUTS; ++l)
-                for (int part = l == ROWS ? 3 : 0; part < 4 && l != SHARED && l != SCALAR; ++part) {
-                    manner how = plain; /* p, q, outputs; all */
+                for (int part = l == ROWS ? 6 : 0; part < 8 && l != SHARED && l != SCALAR;) {
+                    manner how = plain;
                     how.batch_axes = 3;
                     how.at_end = part % 2;
+                    const int which = part++ / 2; /* p, q, outputs, all */
                     EACH(k, GKL_MAX_IN) {
                         const int is_q = k == GKL_FACTOR_Q || k / 2 == 1;
-                        how.in[k] = part == 3 || (k != GKL_WEIGHT && part == is_q) ? l : ROWS;
+                        how.in[k] = which == 3 || (k != GKL_WEIGHT && which == is_q) ? l : ROWS;
                     }
-                    how.out = part >= 2 ? l : ROWS;
+                    how.out = which >= 2 ? l : ROWS;
                     check_same(&x, &how, &want, layout_names[l]);
                 }
             results_free(&want);
@@ -157,13 +160,13 @@ void test_full_storage(void) {
         for (gkl_type type = GKL_F16; type <= GKL_BF16; ++type) {
             gaussians x;
             matrices_make(&x, p, q, type, 18, sizes[s]);
-            EACH_STRUCTURED_OUTPUT(output, p, q) EACH(l, 3) {
+            EACH_STRUCTURED_OUTPUT(output, p, q) EACH(spaced, 2) {
                 manner how = {.output = (gkl_output)output, .batch_axes = 1, .nthreads = 1};
                 x.type = GKL_F32;
                 results want = solve(&x, &how);
                 x.type = type;
-                EACH(k, GKL_MAX_IN) how.in[k] = (layout[]){ROWS, SPACED, SHARED}[l == 2 ? 0 : l];
-                how.at_end = l != 2;
+                EACH(k, GKL_MAX_IN) how.in[k] = spaced ? SPACED : ROWS;
+                how.at_end = 1;
                 check_same(&x, &how, &want, type_names[type]);
                 results_free(&want);
             }

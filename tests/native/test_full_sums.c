@@ -12,7 +12,7 @@
 static void check_sum(const gaussians *x, const manner *how, int k, const results *each,
                       const results *got) {
     const ptrdiff_t n = each->n[k] / x->rows;
-    const ptrdiff_t kept = how->summed >> k & 1 ? (ptrdiff_t[]){x->rows, 6, 2, 1}[how->nsum] : x->rows;
+    const ptrdiff_t all[] = {x->rows, 6, 2, 1}, kept = all[how->summed >> k & 1 ? how->nsum : 0];
     const ptrdiff_t width = how->summed_d >> k & 1 ? 1 : n;
     const long double eps = x->type == GKL_F64 ? 0x1p-52L : 0x1p-23L;
     long double *sum = calloc((size_t)(kept * width) * 2, sizeof *sum);
@@ -38,7 +38,8 @@ static void check_sums(gaussians *x) {
     EACH(k, 5) vectors |= (k > 0 && !is_matrix(x, k - 1)) << k;
     results each = solve(x, &plain);
     EACH(nsum, 4) EACH(mask, 4) EACH(dims, 2) {
-        if (nsum == 0 && (mask > 0 || !dims))
+        const int large = x->rows > 100;
+        if ((nsum == 0 && (mask > 0 || !dims)) || (large && (nsum == 2 || mask % 2)))
             continue;
         manner how = plain;
         how.nsum = nsum;
@@ -56,7 +57,7 @@ static void check_sums(gaussians *x) {
         check(same(&got, &again), "other sums with one thread");
         results_free(&again);
         results_free(&got);
-        if (nsum < 3)
+        if (nsum < 3 || large)
             continue;
         double *one = &x->in[1][x->rows / 2 * item_size(x, 1)], before = *one;
         *one = (double)NAN;
