@@ -142,8 +142,9 @@ static void test_poll(void) {
     const ptrdiff_t zero[] = {0}, shape[] = {(ptrdiff_t)1 << 31};
     const gkl_job job = {.p = GKL_LOGVAR, .q = GKL_UNIT, .output = GKL_VALUE, .storage = GKL_F32,
                          .ndim = 1, .shape = shape, .dim = 4, .nthreads = 1,
-                         .in = {{(char *)row, zero, sizeof *row}, {(char *)row, zero, sizeof *row}},
-                         .out = {{(char *)&kl, zero, 0}}, .poll = stop_at_second};
+                         .in = {{.data = (char *)row, .stride = zero, .step = sizeof *row},
+                                {.data = (char *)row, .stride = zero, .step = sizeof *row}},
+                         .out = {{.data = (char *)&kl, .stride = zero}}, .poll = stop_at_second};
     group_begin("poll");
     polls = 0;
     const int code = gkl_run(&job);
