@@ -37,7 +37,7 @@ static void FN(pack)(const void *const *lane, ptrdiff_t n, ptrdiff_t readable, v
             out[place ? place[first + i] : (first + i) * stride] = x[i];
     }
     for (; j < n; ++j) {
-        vec y;
+        vec y = {0};
         for (int i = 0; i < LANES; ++i)
             y[i] = ((const REAL *)lane[i])[j];
         out[place ? place[j] : j * stride] = y;
@@ -90,7 +90,7 @@ INLINE void FN(tally_add)(FN(tally) *t, vec x) {
 /* the sum, times a power of two; an infinite one has no meaningful rest */
 INLINE vec FN(tally_total)(const FN(tally) *t, REAL times) {
 #if BITS == 32
-    vec x;
+    vec x = {0};
     for (int i = 0; i < LANES / 2; ++i) {
         x[i] = (REAL)(times * t->low[i]);
         x[i + LANES / 2] = (REAL)(times * t->high[i]);

@@ -80,7 +80,7 @@ INLINE vec FN(wmax)(vec a, vec b) { return vselect(vless(b, a), a, b); }
 
 #ifndef HAVE_vsqrt
 INLINE vec FN(wsqrt)(vec a) {
-    vec b;
+    vec b = a;
     for (int i = 0; i < LANES; ++i)
         b[i] = BITS == 32 ? (REAL)sqrtf((float)a[i]) : (REAL)sqrt((double)a[i]);
     return b;
@@ -144,6 +144,7 @@ INLINE vec FN(wsplit)(vec x, vec *e) {
 
 #if BITS == 32 && !defined(HAVE_vwiden)
 INLINE void FN(wwiden)(vec a, wide *low, wide *high) {
+    *low = *high = (wide){0}; /* or compilers worry */
     for (int i = 0; i < LANES / 2; ++i) {
         (*low)[i] = (double)a[i];
         (*high)[i] = (double)a[i + LANES / 2];
