@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,20 @@ int has_output(int p, int q, int output) {
     if (output == GKL_FACTOR)
         return q == GKL_UNIT && (p == GKL_COV || p == GKL_PRECISION);
     return output != GKL_PER_DIM;
+}
+
+#ifdef __has_feature
+#define SANITIZED __has_feature(address_sanitizer)
+#elif defined __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+int tried(int size, int p, int q, int type) {
+    const int slow = LDBL_MANT_DIG > 64 || SANITIZED;
+    return (size < 1 || (p + q + size) % 2 == type)
+           && (size < 1 || !slow || (p + 2 * q + size) % 3 == 0);
 }
 
 /* L of a well-conditioned L L^T */
