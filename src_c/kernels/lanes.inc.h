@@ -38,8 +38,11 @@ static void FN(pack)(const void *const *lane, ptrdiff_t n, ptrdiff_t readable, v
     }
     for (; j < n; ++j) {
         vec y = {0};
-        for (int i = 0; i < LANES; ++i)
-            y[i] = ((const REAL *)lane[i])[j];
+        for (int i = 0; i < LANES; ++i) {
+            REAL one;
+            memcpy(&one, (const REAL *)lane[i] + j, sizeof one); /* which need not be aligned */
+            y[i] = one;
+        }
         out[place ? place[j] : j * stride] = y;
     }
 }
