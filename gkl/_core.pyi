@@ -4,7 +4,9 @@ from typing import Any, ClassVar, Self, SupportsIndex, final
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
+from typing_extensions import disjoint_base
 
+@disjoint_base
 class Gaussian:
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
