@@ -92,7 +92,7 @@ typedef struct {
     /* to[j stride] = element j of each lane's row, of which `readable` >= n may be read; and back,
      * times the lane's factor when there is one, where lane is not NULL */
     void (*pack[2])(const void *const *lane, ptrdiff_t n, ptrdiff_t readable, void *to,
-                    ptrdiff_t stride, const int *place); /* or to[place[j]] */
+                    ptrdiff_t stride, const int *place, ptrdiff_t ahead); /* or to[place[j]] */
     void (*unpack[2])(const void *from, ptrdiff_t n, const void *factor, void *const *lane);
     /* n gradients of this type added to sums and their rests, for shared parameters */
     void (*accumulate[2])(double *sum, double *rest, const void *gradient, ptrdiff_t n);

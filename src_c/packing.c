@@ -7,6 +7,8 @@
 
 #include "groups.h"
 
+enum { MOST_FETCHED = 32 }; /* d */
+
 int gkl_is_matrix(const gkl_job *job, int operand) {
     const gkl_kind kind = operand == 1 || operand == GKL_FACTOR_P ? job->p : job->q;
     return (operand == 1 || operand == 3 || operand >= GKL_FACTOR_P) && kind >= GKL_COV
@@ -37,7 +39,7 @@ static char *panel_row(const gkl_batch *b, void *matrix, ptrdiff_t i) {
 /* n numbers of every lane, `step` bytes apart, to vectors that are `stride` apart or at `place` */
 static void pack_row(const gkl_batch *b, gkl_type type, const char *const *lane, ptrdiff_t offset,
                      ptrdiff_t n, ptrdiff_t step, ptrdiff_t readable, char *to, ptrdiff_t stride,
-                     const int *place) {
+                     const int *place, ptrdiff_t ahead) {
     const gkl_plan *plan = b->plan;
     const void *from[GKL_MOST_LANES];
     const int direct = type >= GKL_F32 && (step == plan->size || n == 1);
@@ -50,21 +52,21 @@ static void pack_row(const gkl_batch *b, gkl_type type, const char *const *lane,
         }
     }
     plan->table->pack[plan->is_f64](from, n, !direct ? b->row_length : step == plan->size ? readable : n,
-                                    to, stride, place);
+                                    to, stride, place, direct ? ahead : 0);
 }
 
 /* the lower triangle; what is beside it has been set once and for all */
 static void pack_matrix(const gkl_batch *b, gkl_type type, const gkl_array *x,
-                        const char *const *lane, char *to) {
+                        const char *const *lane, char *to, ptrdiff_t ahead) {
     const gkl_plan *plan = b->plan;
     const ptrdiff_t d = plan->job->dim;
     if (d <= GKL_FLAT && type >= GKL_F32 && x->across == plan->size && x->step == d * plan->size) {
-        pack_row(b, type, lane, 0, d * d, plan->size, d * d, to, 0, b->place);
+        pack_row(b, type, lane, 0, d * d, plan->size, d * d, to, 0, b->place, ahead);
         return;
     }
     for (ptrdiff_t i = 0; i < d; ++i)
         pack_row(b, type, lane, i * x->step, i + 1, x->across, d, panel_row(b, to, i), plan->tile,
-                 NULL);
+                 NULL, ahead);
 }
 
 void gkl_prepare_matrix(gkl_batch *b, char *to, ptrdiff_t size) {
@@ -92,16 +94,18 @@ void gkl_pack(const gkl_batch *b, int k) {
     const gkl_type type = gkl_type_of(plan, k);
     const ptrdiff_t d = plan->job->dim, columns = gkl_columns(plan->job, k);
     char *to = b->group.in[k];
+    /* the next group is fetched where two fit the cache */
+    const ptrdiff_t ahead = d <= MOST_FETCHED ? b->lanes * plan->in[k][plan->ndim - 1] : 0;
     if (gkl_is_matrix(plan->job, k))
-        pack_matrix(b, type, x, b->in[k], to);
+        pack_matrix(b, type, x, b->in[k], to, ahead);
     else if (k == GKL_WEIGHT)
-        pack_row(b, type, b->in[k], 0, 1, 0, 1, to, 1, NULL);
+        pack_row(b, type, b->in[k], 0, 1, 0, 1, to, 1, NULL, ahead);
     else if (k < GKL_FACTOR_P)
-        pack_row(b, type, b->in[k], 0, d, x->step, d, to, 1, NULL);
+        pack_row(b, type, b->in[k], 0, d, x->step, d, to, 1, NULL, ahead);
     else
         for (ptrdiff_t i = 0; i < d; ++i)
             pack_row(b, type, b->in[k], i * x->step, columns, x->across, columns,
-                     to + i * columns * b->lanes * plan->size, 1, NULL);
+                     to + i * columns * b->lanes * plan->size, 1, NULL, ahead);
 }
 
 /* Row i of gradient k, n numbers of each lane from the vectors at `from`: to its place, or added to

@@ -22,28 +22,23 @@ INLINE void FN(transpose)(vec *x) {
 }
 
 /* to[j stride], or to[place[j]], = element j of every lane's row, j < n, of which `readable` >= n may
- * be read */
+ * be read; what lies `ahead` bytes further will be wanted soon */
 static void FN(pack)(const void *const *lane, ptrdiff_t n, ptrdiff_t readable, void *to,
-                     ptrdiff_t stride, const int *place) {
+                     ptrdiff_t stride, const int *place, ptrdiff_t ahead) {
     vec *out = to;
     vec x[LANES];
-    ptrdiff_t j = 0;
-    for (; j < n && readable >= LANES; j += LANES) {
-        const ptrdiff_t first = j + LANES <= readable ? j : readable - LANES; /* some again */
-        for (int i = 0; i < LANES; ++i)
-            x[i] = vload((const REAL *)lane[i] + first);
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        /* the last ones with some before them again, if that many may be read */
+        const ptrdiff_t first = j + LANES <= readable || readable < LANES ? j : readable - LANES;
+        const int part = readable < LANES ? (int)n : LANES;
+        for (int i = 0; i < LANES; ++i) {
+            const REAL *from = (const REAL *)lane[i] + first;
+            __builtin_prefetch((const char *)from + ahead, 0, 2);
+            x[i] = part == LANES ? vload(from) : vload_part(from, part);
+        }
         FN(transpose)(x);
         for (int i = 0; i < LANES && first + i < n; ++i)
             out[place ? place[first + i] : (first + i) * stride] = x[i];
-    }
-    for (; j < n; ++j) {
-        vec y = {0};
-        for (int i = 0; i < LANES; ++i) {
-            REAL one;
-            memcpy(&one, (const REAL *)lane[i] + j, sizeof one); /* which need not be aligned */
-            y[i] = one;
-        }
-        out[place ? place[j] : j * stride] = y;
     }
 }
 

@@ -26,6 +26,9 @@ INLINE mask FN(wpositive)(vec a) { /* not of the classes NaN, 0, -0, inf, -inf, 
 }
 #define HAVE_mask
 
+INLINE vec FN(wload_part)(const REAL *p, int n) { return MM(maskz_loadu)((mask)((1u << n) - 1), p); }
+#define HAVE_vload_part
+
 INLINE vec FN(wselect)(mask m, vec yes, vec no) { return MM(mask_blend)(m, no, yes); }
 #define HAVE_vselect
 
@@ -42,6 +45,9 @@ INLINE vec FN(wmax)(vec a, vec b) { return MM(max)(a, b); }
 
 INLINE vec FN(wsqrt)(vec a) { return MM(sqrt)(a); }
 #define HAVE_vsqrt
+
+INLINE vec FN(wreciprocal)(vec a) { return MM(rcp14)(a); }
+#define HAVE_vreciprocal
 
 INLINE vec FN(wround)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 INLINE vec FN(wfloor)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }

@@ -23,6 +23,14 @@ INLINE vec FN(wset)(REAL x) { return x - (vec){0}; }
 
 INLINE vec FN(wload)(const REAL *p) { return *(const FN(packed) *)p; }
 
+#ifndef HAVE_vload_part
+INLINE vec FN(wload_part)(const REAL *p, int n) {
+    vec x = {0};
+    memcpy(&x, p, (size_t)n * sizeof *p);
+    return x;
+}
+#endif
+
 INLINE void FN(wstore)(REAL *p, vec a) { *(FN(packed) *)p = a; }
 
 #ifndef HAVE_vstream
@@ -85,6 +93,10 @@ INLINE vec FN(wsqrt)(vec a) {
         b[i] = BITS == 32 ? (REAL)sqrtf((float)a[i]) : (REAL)sqrt((double)a[i]);
     return b;
 }
+#endif
+
+#ifndef HAVE_vreciprocal
+INLINE vec FN(wreciprocal)(vec a) { return vset(1) / a; }
 #endif
 
 INLINE vec FN(wabs)(vec a) { return (vec)((FN(bits))a & ~(FN(bits))vset(-(REAL)0)); }

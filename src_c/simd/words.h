@@ -27,6 +27,7 @@
 
 #define vset(x) FN(wset)(x)                             /* x in every lane */
 #define vload(p) FN(wload)(p)                           /* no alignment needed */
+#define vload_part(p, n) FN(wload_part)(p, n)           /* n of them, no more is read; then 0 */
 #define vstore(p, a) FN(wstore)(p, a)
 #define vstream(p, a) FN(wstream)(p, a)                 /* past the cache, p aligned */
 #define vwiden(a, low, high) FN(wwiden)(a, low, high)   /* its halves as double, BITS 32 */
@@ -40,6 +41,7 @@
 #define vmax(a, b) FN(wmax)(a, b)
 #define vabs(a) FN(wabs)(a)
 #define vsqrt(a) FN(wsqrt)(a)
+#define vreciprocal(a) FN(wreciprocal)(a)               /* about 1/a: to 2^-12 at least */
 #define vround(a) FN(wround)(a)                         /* nearest integer, ties to even */
 #define vfloor(a) FN(wfloor)(a)
 #define vpositive(a) FN(wpositive)(a)                   /* mask of 0 < a < inf */
