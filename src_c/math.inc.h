@@ -93,7 +93,7 @@ typedef struct {
  * at r = 3/2 and k = -1 at r = sqrt(1/2), from where on f = 2^-k (r - 1) + 2^-k - 1 is exact.
  * r - 1 must not be rounded as r is: the remainder of the division mends it.  It is exact with a
  * fused multiply-add only.  A first correction makes the quotient itself the nearest number, so
- * that equal a and b give 1. */
+ * that equal a and b give 1.  Where the difference is given, inverse_b may have two roundings. */
 INLINE FN(ratio) FN(ratio_ordinary)(vec a, vec b, vec inverse_b, vec residual,
                                     const residual_of whose, const int b_is_one) {
     const vec one = vset(1);
@@ -118,9 +118,11 @@ INLINE FN(ratio) FN(ratio_ordinary)(vec a, vec b, vec inverse_b, vec residual,
                : corrected            ? (quotient - one) + correction
                                       : quotient - one;
     r.ratio = corrected ? quotient + correction : quotient;
+    const mask small = vless(quotient, vset((REAL)0.5)); /* where r - 1 says little of r */
+    if (whose == OF_DIFFERENCE) /* the quotient is that of a rounded inverse */
+        r.ratio = vselect(small, quotient, one + r.excess);
     const vec edge = vselect(vless(one, quotient), vset((REAL)(4.0 / 3)), vset(SQRT_2));
     k = vexponent(quotient * edge, &c);
-    const mask small = vless(quotient, vset((REAL)0.5)); /* where r - 1 says little of r */
     vec f = vfma(c, vselect(small, quotient, r.excess), vselect(small, vset(0), c) - one);
     if (corrected)
         f = vfma(vselect(small, c, vset(0)), correction, f);

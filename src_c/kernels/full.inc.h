@@ -46,26 +46,23 @@ typedef struct {
 
 /* Rule C: is E = A - B so small, and are A and B so alike, that Delta should come from E?
  *     sum_ij e_ij^2/(b_ii b_jj) < 1/4 sum_ij b_ij^2/(b_ii b_jj)   and all pivots within [1/2, 2]
- * Elsewhere KL is at least 0.038 and the subtraction of factors loses nothing that matters. E is
- * left in x. */
-static mask FN(compare)(FN(pair) *t) {
+ * Elsewhere KL is at least 0.038 and the subtraction of factors loses nothing that matters. */
+static mask FN(compare)(const FN(pair) *t) {
     vec *inverse = t->excess; /* not needed yet */
     vec difference = vset(0), size = vset(0);
     for (ptrdiff_t i = 0; i < t->tiles * TILE; ++i)
-        inverse[i] = i < t->d ? vset(1) / *FN(at)(t->b.l, i, i) : vset(0);
+        inverse[i] = i < t->d ? vreciprocal(*FN(at)(t->b.l, i, i)) : vset(0);
     for (ptrdiff_t i = 0; i < t->tiles; ++i) {
         vec e_row[TILE], b_row[TILE];
         UNROLL for (int r = 0; r < TILE; ++r)
             e_row[r] = b_row[r] = vset(0);
         for (ptrdiff_t j = 0; j <= i; ++j) {
             const vec *a = FN(tile)(t->a.l, i, j), *b = FN(tile)(t->b.l, i, j);
-            vec *e = FN(tile)(t->x, i, j);
             UNROLL for (int c = 0; c < TILE; ++c) {
                 const vec once = inverse[j * TILE + c], twice = once + once;
                 UNROLL for (int r = 0; r < TILE; ++r) {
                     const int n = c * TILE + r;
                     const vec weight = i == j && r == c ? once : twice, y = b[n], x = a[n] - y;
-                    e[n] = x;
                     e_row[r] = vfma(x * weight, x, e_row[r]);
                     b_row[r] = vfma(y * weight, y, b_row[r]);
                 }
@@ -85,12 +82,22 @@ static void FN(relate_matrices)(FN(pair) *t, const int want_a) {
     vec *la = t->a.l; /* the place of A, which is not needed after E */
     mask near = FN(compare)(t);
     vec *root = t->y; /* not needed yet */
-    if (vany(near)) {
-        FN(factor)(&t->b, t->d);
-        FN(difference)(t->b.l, t->b.pivot, t->tiles, t->x, t->excess, root, &near);
-    } else {
+    if (!vany(near)) {
         FN(factor_both)(&t->a, &t->b, t->d);
+        if (!want_a && !t->a.given) /* in its place, so that less is in the cache */
+            t->x = la;
+        for (ptrdiff_t i = 0; i < size; ++i)
+            t->x[i] = t->a.l[i] - t->b.l[i];
+        for (ptrdiff_t k = t->d; t->x == la && k < n; ++k) /* which has been set once and for all */
+            *FN(at)(la, k, k) = vset(1);
+        for (ptrdiff_t k = 0; k < n; ++k)
+            t->excess[k] = t->a.pivot[k] - t->b.pivot[k];
+        return;
     }
+    for (ptrdiff_t i = 0; i < size; ++i)
+        t->x[i] = la[i] - t->b.l[i];
+    FN(factor)(&t->b, t->d);
+    FN(difference)(t->b.l, t->b.pivot, t->tiles, t->x, t->excess, root, &near);
     if (!vall(near)) {
         FN(factor)(&t->a, t->d);
         for (ptrdiff_t i = 0; i < size; ++i) {
@@ -111,7 +118,7 @@ static void FN(relate_matrices)(FN(pair) *t, const int want_a) {
         }
     }
     t->a.l = la;
-    for (ptrdiff_t k = 0; k < n; ++k)
+    for (ptrdiff_t k = 0; want_a && k < n; ++k)
         t->a.inverse[k] = vset(1) / t->a.root[k];
 }
 
@@ -160,15 +167,23 @@ static void FN(whiten)(const FN(side) *s, ptrdiff_t d, vec *x) {
             *FN(at)(x, i, j) = *FN(at)(x, i, j) * s->inverse[i];
 }
 
-/* sum of the squares below the diagonal, with a diagonal of its own for each k */
-static void FN(add_squares)(const vec *m, ptrdiff_t d, FN(tally) *total) {
-    for (ptrdiff_t k = 0; k < d; ++k) {
-        vec s[4] = {vset(0), vset(0), vset(0), vset(0)};
-        for (ptrdiff_t i = k + 1; i < d; ++i) {
-            const vec x = *FN(at)(m, i, k);
-            s[i % 4] = vfma(x, x, s[i % 4]);
+/* the sum of the squares below the diagonal, column by column */
+static void FN(add_squares)(const vec *m, ptrdiff_t tiles, FN(tally) *total) {
+    for (ptrdiff_t j = 0; j < tiles; ++j) {
+        vec s[TILE * TILE] = {{0}};
+        for (ptrdiff_t i = j; i < tiles; ++i) {
+            const vec *x = FN(tile)(m, i, j);
+            UNROLL for (int c = 0; c < TILE; ++c)
+                UNROLL for (int r = 0; r < TILE; ++r)
+                    if (j < i || r > c)
+                        s[c * TILE + r] = vfma(x[c * TILE + r], x[c * TILE + r], s[c * TILE + r]);
         }
-        FN(tally_add)(total, (s[0] + s[1]) + (s[2] + s[3]));
+        UNROLL for (int c = 0; c < TILE; ++c) {
+            vec sum = s[c * TILE];
+            UNROLL for (int r = 1; r < TILE; ++r)
+                sum = sum + s[c * TILE + r];
+            FN(tally_add)(total, sum);
+        }
     }
 }
 
@@ -188,8 +203,8 @@ static FN(pair) FN(read_pair)(const gkl_group *g) {
     t.y = FN(take)(&work, n);
     t.excess = FN(take)(&work, n);
     t.x = FN(take)(&work, FN(triangle_size)(d));
-    t.a = FN(read_side)(g, inverted, inverted, &work);
-    t.b = FN(read_side)(g, !inverted, inverted, &work);
+    FN(read_side)(&t.a, g, inverted, inverted, &work);
+    FN(read_side)(&t.b, g, !inverted, inverted, &work);
     t.work = work;
 
     if (!t.a.factored && !t.b.factored)
@@ -223,7 +238,8 @@ INLINE FN(ratio) FN(pivot_ratio)(const FN(pair) *t, ptrdiff_t k) {
     const vec a = t->a.pivot[k], b = t->b.pivot[k], low = vset(ORDINARY_LOW);
     const mask plain = vboth(vboth(vless(low, a), vless(low, b)),
                              vless(vmax(a, b), vset(ORDINARY_HIGH)));
-    FN(ratio) r = FN(ratio_ordinary)(a, b, vset(1) / b, t->excess[k], OF_DIFFERENCE, 0);
+    const vec inverse = t->b.inverse[k] * t->b.inverse[k];
+    FN(ratio) r = FN(ratio_ordinary)(a, b, inverse, t->excess[k], OF_DIFFERENCE, 0);
     if (__builtin_expect(!vall(plain), 0)) {
         const FN(ratio) s = FN(ratio_careful)(a, b, t->excess[k], OF_DIFFERENCE, a, b, vset(0), 0);
         r.ratio = vselect(plain, r.ratio, s.ratio);
@@ -236,7 +252,7 @@ INLINE FN(ratio) FN(pivot_ratio)(const FN(pair) *t, ptrdiff_t k) {
 static FN(shares) FN(divide)(const FN(pair) *t) {
     FN(shares) s;
     memset(&s, 0, sizeof s);
-    FN(add_squares)(t->x, t->d, &s.cov);
+    FN(add_squares)(t->x, t->tiles, &s.cov);
     for (ptrdiff_t k = 0; k < t->d; ++k)
         FN(tally_add)(&s.cov, FN(pivot_ratio)(t, k).phi);
     FN(add_vector_squares)(t->y, t->d, &s.mean);

@@ -64,29 +64,43 @@ INLINE void FN(multiply)(vec *sum, const vec *a, const int a_transposed, const v
 
 INLINE ptrdiff_t FN(smaller)(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
+/* tile (i, j) of A, from which the tiles from `first` to `end` of L L^T are subtracted */
+INLINE void FN(subtract_products)(vec *x, const vec *m, ptrdiff_t i, ptrdiff_t j, ptrdiff_t first,
+                                  ptrdiff_t end) {
+    FN(copy)(x, FN(tile)(m, i, j));
+    for (ptrdiff_t k = first; k < end; ++k)
+        FN(multiply)(x, FN(tile)(m, i, k), 0, FN(tile)(m, j, k), 1, 1);
+}
+
+/* column c of the tile x of L; l is the one on the diagonal above it, or x itself */
+INLINE void FN(cholesky_column)(vec *x, const vec *l, const int diagonal, const int c, vec *pivot,
+                                vec *inverse) {
+    if (diagonal) {
+        pivot[c] = x[c * TILE + c];
+        x[c * TILE + c] = vsqrt(x[c * TILE + c]);
+        inverse[c] = vset(1) / x[c * TILE + c];
+    }
+    const vec scale = inverse[c];
+    UNROLL for (int r = 0; r < TILE; ++r)
+        if (!diagonal || r > c)
+            x[c * TILE + r] = x[c * TILE + r] * scale;
+    UNROLL for (int n = c + 1; n < TILE; ++n)
+        UNROLL for (int r = 0; r < TILE; ++r)
+            if (!diagonal || r >= n)
+                x[n * TILE + r] = vfnma(x[c * TILE + r], l[c * TILE + n], x[n * TILE + r]);
+}
+
 /* tile (i, j) of A = L L^T, from which the tiles before `first` have been subtracted */
 INLINE void FN(cholesky_tile)(vec *m, ptrdiff_t i, ptrdiff_t j, ptrdiff_t first, vec *pivot,
                               vec *inverse) {
     vec x[TILE * TILE];
-    FN(copy)(x, FN(tile)(m, i, j));
-    for (ptrdiff_t k = first; k < j; ++k)
-        FN(multiply)(x, FN(tile)(m, i, k), 0, FN(tile)(m, j, k), 1, 1);
-    const vec *l = j < i ? FN(tile)(m, j, j) : x;
-    UNROLL for (int c = 0; c < TILE; ++c) {
-        if (i == j) {
-            pivot[i * TILE + c] = x[c * TILE + c];
-            x[c * TILE + c] = vsqrt(x[c * TILE + c]);
-            inverse[i * TILE + c] = vset(1) / x[c * TILE + c];
-        }
-        const vec scale = inverse[j * TILE + c];
-        UNROLL for (int r = 0; r < TILE; ++r)
-            if (j < i || r > c)
-                x[c * TILE + r] = x[c * TILE + r] * scale;
-        UNROLL for (int n = c + 1; n < TILE; ++n)
-            UNROLL for (int r = 0; r < TILE; ++r)
-                if (j < i || r >= n)
-                    x[n * TILE + r] = vfnma(x[c * TILE + r], l[c * TILE + n], x[n * TILE + r]);
-    }
+    FN(subtract_products)(x, m, i, j, first, j);
+    if (j < i)
+        UNROLL for (int c = 0; c < TILE; ++c)
+            FN(cholesky_column)(x, FN(tile)(m, j, j), 0, c, pivot + j * TILE, inverse + j * TILE);
+    else
+        UNROLL for (int c = 0; c < TILE; ++c)
+            FN(cholesky_column)(x, x, 1, c, pivot + j * TILE, inverse + j * TILE);
     FN(copy_lower)(FN(tile)(m, i, j), x, i == j);
 }
 
@@ -100,9 +114,7 @@ static void FN(cholesky)(vec *m, ptrdiff_t tiles, vec *pivot, vec *inverse) {
                 FN(cholesky_tile)(m, i, j, first, pivot, inverse);
             for (ptrdiff_t j = end; j <= i; ++j) {
                 vec x[TILE * TILE];
-                FN(copy)(x, FN(tile)(m, i, j));
-                for (ptrdiff_t k = first; k < end; ++k)
-                    FN(multiply)(x, FN(tile)(m, i, k), 0, FN(tile)(m, j, k), 1, 1);
+                FN(subtract_products)(x, m, i, j, first, end);
                 FN(copy)(FN(tile)(m, i, j), x);
             }
         }
@@ -112,16 +124,26 @@ static void FN(cholesky)(vec *m, ptrdiff_t tiles, vec *pivot, vec *inverse) {
  * goes on */
 static void FN(cholesky_both)(vec *a, vec *pivot_a, vec *inverse_a, vec *b, vec *pivot_b,
                               vec *inverse_b, ptrdiff_t tiles) {
-    if (tiles > BLOCK / 2) {
+    if (tiles > BLOCK) {
         FN(cholesky)(a, tiles, pivot_a, inverse_a);
         FN(cholesky)(b, tiles, pivot_b, inverse_b);
         return;
     }
-    for (ptrdiff_t i = 0; i < tiles; ++i)
-        for (ptrdiff_t j = 0; j <= i; ++j) {
+    for (ptrdiff_t i = 0; i < tiles; ++i) {
+        for (ptrdiff_t j = 0; j < i; ++j) {
             FN(cholesky_tile)(a, i, j, 0, pivot_a, inverse_a);
             FN(cholesky_tile)(b, i, j, 0, pivot_b, inverse_b);
         }
+        vec x[TILE * TILE], y[TILE * TILE];
+        FN(subtract_products)(x, a, i, i, 0, i);
+        FN(subtract_products)(y, b, i, i, 0, i);
+        UNROLL for (int c = 0; c < TILE; ++c) {
+            FN(cholesky_column)(x, x, 1, c, pivot_a + i * TILE, inverse_a + i * TILE);
+            FN(cholesky_column)(y, y, 1, c, pivot_b + i * TILE, inverse_b + i * TILE);
+        }
+        FN(copy_lower)(FN(tile)(a, i, i), x, 1);
+        FN(copy_lower)(FN(tile)(b, i, i), y, 1);
+    }
 }
 
 INLINE void FN(solve_tile)(const vec *l, const vec *inverse, vec *m, ptrdiff_t i, ptrdiff_t j,

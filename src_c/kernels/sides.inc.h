@@ -154,24 +154,27 @@ static void FN(read_scale)(FN(side) *s, ptrdiff_t d, const vec *scale) {
 }
 
 /* `inverted`: a precision stays one */
-static FN(side) FN(read_side)(const gkl_group *g, const int is_q, int inverted, vec **work) {
+static void FN(read_side)(FN(side) *s, const gkl_group *g, const int is_q, int inverted, vec **work) {
     const ptrdiff_t d = g->dim, n = FN(tiles)(d) * TILE;
-    const gkl_kind kind = is_q ? g->q : g->p;
     vec *scale = g->in[is_q ? 3 : 1], *factor = g->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P];
-    FN(side) s = {.kind = kind, .l = scale, .given = factor, .root = FN(take)(work, n), .pivot = FN(take)(work, n),
-                  .inverse = FN(take)(work, n)};
-    if (kind <= GKL_UNIT) {
-        FN(read_scale)(&s, d, scale);
-    } else if (kind == GKL_LOW_RANK) {
-        s.given = NULL;
-        s.l = FN(take)(work, FN(triangle_size)(d));
-        FN(expand)(&s, d, is_q ? g->rank_q : g->rank_p, factor, scale);
-    } else if (kind == GKL_TRIL) {
-        FN(read_diagonal)(&s, d);
-    } else if (kind == GKL_PRECISION && !inverted) {
-        FN(invert_precision)(&s, d, *work);
+    s->kind = is_q ? g->q : g->p;
+    s->diagonal = s->factored = 0;
+    s->l = scale;
+    s->given = factor;
+    s->root = FN(take)(work, n);
+    s->pivot = FN(take)(work, n);
+    s->inverse = FN(take)(work, n);
+    if (s->kind <= GKL_UNIT) {
+        FN(read_scale)(s, d, scale);
+    } else if (s->kind == GKL_LOW_RANK) {
+        s->given = NULL;
+        s->l = FN(take)(work, FN(triangle_size)(d));
+        FN(expand)(s, d, is_q ? g->rank_q : g->rank_p, factor, scale);
+    } else if (s->kind == GKL_TRIL) {
+        FN(read_diagonal)(s, d);
+    } else if (s->kind == GKL_PRECISION && !inverted) {
+        FN(invert_precision)(s, d, *work);
     }
-    return s;
 }
 
 /* z = L^-1 z, L z, L^-T z or L^T z in place */
