@@ -16,7 +16,9 @@ static gkl_blas table;
 static const gkl_blas *in_use;
 static int (*find)(void);
 
-void gkl_find_blas_by(int (*function)(void)) { __atomic_store_n(&find, function, __ATOMIC_RELEASE); }
+void gkl_find_blas_by(int (*function)(void)) {
+    __atomic_store_n(&find, function, __ATOMIC_RELEASE);
+}
 
 const gkl_blas *gkl_blas_in_use(void) {
     const gkl_blas *blas = __atomic_load_n(&in_use, __ATOMIC_ACQUIRE);

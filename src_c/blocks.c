@@ -73,7 +73,8 @@ static void place(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdif
         block->out[k] = NULL;
         if (plan->job->output != GKL_GRAD || !run->out[k])
             continue;
-        if (dense(nrows, stride, n, step, plan->size) && !plan->stream && !plan->sum_batch[k] && !plan->sum_dim[k])
+        if (dense(nrows, stride, n, step, plan->size) && !plan->stream && !plan->sum_batch[k]
+            && !plan->sum_dim[k])
             block->out[k] = run->out[k] + i * stride + j * step;
         else
             block->out[k] = scratch->out[k].x;

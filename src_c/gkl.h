@@ -71,7 +71,7 @@ typedef struct {
     char *data;              /* NULL: this output is not wanted, this input not given */
     const ptrdiff_t *stride; /* bytes, one a batch dimension */
     ptrdiff_t step;          /* bytes, along d; a gradient with step 0 is summed along d */
-    ptrdiff_t across;        /* bytes, along the second axis of a matrix: (i, j) is at i step + j across */
+    ptrdiff_t across;        /* bytes, along the second axis: (i, j) is at i step + j across */
 } gkl_array;
 
 typedef struct {
@@ -82,7 +82,7 @@ typedef struct {
     int nsum;         /* gradients with stride 0 along all of the last nsum are summed over them */
     const ptrdiff_t *shape;
     ptrdiff_t dim;            /* d */
-    ptrdiff_t rank_p, rank_q; /* of GKL_LOW_RANK */
+    ptrdiff_t rank_p, rank_q; /* of GKL_LOW_RANK, of others 0 */
     gkl_array in[GKL_MAX_IN]; /* mean_p, scale_p, mean_q, scale_q, weight, factor_p, factor_q */
     gkl_array out[GKL_MAX_OUT]; /* as gkl_output says */
     int nthreads;               /* 0: gkl_threads() */
@@ -97,8 +97,9 @@ int gkl_run(const gkl_job *job);
 /* Bad items (KL undefined, results NaN) of this thread's last job. */
 ptrdiff_t *gkl_bad_items(void);
 
-/* The instruction set in use (the baseline before the first gkl_use_isa), and the ones this binary has for this machine (index order is worst
- * to best, NULL past the end). gkl_use_isa(NULL) takes the best; -1 when there is no such here. */
+/* The instruction set in use (the baseline before the first gkl_use_isa), and the ones this binary
+ * has for this machine (index order is worst to best, NULL past the end). gkl_use_isa(NULL) takes
+ * the best; -1 when there is no such here. */
 const char *gkl_isa(void);
 const char *gkl_isa_at(int index);
 int gkl_use_isa(const char *name);

@@ -13,12 +13,10 @@
 
 enum { ALIGNMENT = 64 };
 
-static int is_full(gkl_kind kind) { return kind >= GKL_COV && kind <= GKL_PRECISION; }
-
 void gkl_plan_groups(gkl_plan *plan) {
     const gkl_job *job = plan->job;
     const int single = job->output == GKL_ENTROPY || job->output == GKL_FACTOR;
-    const int full = is_full(job->p) || (!single && is_full(job->q));
+    const int full = gkl_has_matrix(job->p) || (!single && gkl_has_matrix(job->q));
     const double d = (double)gkl_max(job->dim, 1);
     const double rank = (double)(job->rank_p + job->rank_q);
     if (job->output == GKL_PER_DIM || (job->output == GKL_FACTOR && !full))
@@ -58,7 +56,8 @@ int gkl_share_factors(gkl_job *job, void *memory[2]) {
         memory[is_q] = malloc((size_t)(d * d * size));
         if (!memory[is_q])
             return GKL_NO_MEMORY;
-        const gkl_array factor = {.data = memory[is_q], .stride = none, .step = d * size, .across = size};
+        const gkl_array factor = {
+            .data = memory[is_q], .stride = none, .step = d * size, .across = size};
         gkl_job own = {.p = is_q ? job->q : job->p, .q = GKL_UNIT, .output = GKL_FACTOR,
                        .storage = job->storage, .shape = none, .dim = d, .nthreads = job->nthreads,
                        .poll = job->poll};
@@ -80,7 +79,8 @@ static int is_finite(const gkl_batch *b, ptrdiff_t lane) {
         for (ptrdiff_t i = 0; b->in[k][lane] && k != GKL_WEIGHT && i < job->dim; ++i) {
             const ptrdiff_t columns = gkl_is_matrix(job, k) ? i + 1 : gkl_columns(job, k);
             for (ptrdiff_t j = 0; j < columns; ++j)
-                if (!(fabs(gkl_read(gkl_type_of(b->plan, k), b->in[k][lane] + i * x->step + j * x->across))
+                if (!(fabs(gkl_read(gkl_type_of(b->plan, k),
+                                    b->in[k][lane] + i * x->step + j * x->across))
                       <= DBL_MAX))
                     return 0;
         }
@@ -108,10 +108,7 @@ static ptrdiff_t judge(gkl_batch *b) {
         ++bad;
         for (int k = 0; k < GKL_MAX_OUT; ++k) {
             char *x = b->group.out[k];
-            const ptrdiff_t n = plan->job->output == GKL_GRAD && k > 0
-                                    ? gkl_packed_size(plan, gkl_operand_of(k))
-                                : plan->job->output == GKL_FACTOR ? gkl_packed_size(plan, 1) : 1;
-            for (ptrdiff_t i = 0; x && i < n; ++i)
+            for (ptrdiff_t i = 0; x && i < gkl_packed_output(plan, k); ++i)
                 gkl_write(plan->is_f64, x + i * vector + lane * plan->size, (double)NAN);
         }
     }
@@ -170,7 +167,8 @@ static void find_group(gkl_batch *b, ptrdiff_t kept, ptrdiff_t row) {
 static char *allocate(gkl_batch *b) {
     const gkl_plan *plan = b->plan;
     const gkl_job *job = plan->job;
-    const ptrdiff_t vector = b->lanes * plan->size, d = job->dim, rank = gkl_max(job->rank_p, job->rank_q);
+    const ptrdiff_t d = job->dim, rank = gkl_max(job->rank_p, job->rank_q);
+    const ptrdiff_t vector = b->lanes * plan->size;
     ptrdiff_t total = 0, size_in[GKL_MAX_IN] = {0}, size_out[GKL_MAX_OUT] = {0};
     b->ninputs = b->noutputs = 0;
     for (int k = 0; k < GKL_MAX_IN; ++k)
@@ -184,17 +182,15 @@ static char *allocate(gkl_batch *b) {
             b->outputs[b->noutputs++] = k;
         else if (!always)
             continue;
-        size_out[k] = job->output == GKL_FACTOR               ? gkl_packed_size(plan, 1)
-                      : job->output == GKL_GRAD && k > 0 ? gkl_packed_size(plan, gkl_operand_of(k))
-                                                         : 1;
-        total += size_out[k];
+        total += size_out[k] = gkl_packed_output(plan, k);
     }
     b->row_length = gkl_ceil(gkl_max(gkl_max(d, rank), 1), b->lanes) * b->lanes;
     const ptrdiff_t flat = gkl_max(d, 1);
     total += flat + b->row_length; /* rows: lanes x row_length numbers */
     b->group = (gkl_group){.p = job->p, .q = job->q, .output = job->output, .dim = d,
                            .rank_p = job->rank_p, .rank_q = job->rank_q};
-    total += (plan->is_full ? plan->table->full_work : plan->table->low_rank_work)[plan->is_f64](&b->group);
+    total += (plan->is_full ? plan->table->full_work
+                            : plan->table->low_rank_work)[plan->is_f64](&b->group);
     char *memory = malloc((size_t)(total * vector) + ALIGNMENT);
     if (!memory)
         return NULL;

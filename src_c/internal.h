@@ -24,6 +24,9 @@ enum {
     PREFETCH_BYTES = 2048, /* ahead of every input stream */
 };
 
+/* What is done with a triangular factor and a vector. */
+typedef enum { SOLVE, TIMES, SOLVE_TRANSPOSED, TIMES_TRANSPOSED } gkl_factor_use;
+
 /* Contiguous numbers of one type: what an elementwise kernel sees. */
 typedef struct {
     const void *in[GKL_MAX_IN]; /* as gkl_job */

@@ -23,7 +23,6 @@ enum {
 
 /* BLAS on tiles: L from the left, or transposed, or transposed from the right, is undone */
 typedef enum { LEFT, LEFT_TRANSPOSED, RIGHT_TRANSPOSED } tile_solve;
-typedef enum { SOLVE, TIMES, SOLVE_TRANSPOSED, TIMES_TRANSPOSED } vector_use;
 typedef enum { FROM_ROW, BETWEEN, TO_COLUMN } range; /* of tiles: from i on, j to i, up to j */
 
 typedef struct {
@@ -87,7 +86,8 @@ static double tally_total(const tally *t) { return gkl_sum_of(t->sum, t->rest); 
 size_t gkl_large_work(const gkl_job *job) {
     const space s = space_of(job, 1);
     const size_t size = job->storage == GKL_F64 ? sizeof(double) : sizeof(float);
-    const size_t matrix = round_up((size_t)(s.d * s.ld) * size), vector = round_up((size_t)s.d * sizeof(double));
+    const size_t matrix = round_up((size_t)(s.d * s.ld) * size),
+                 vector = round_up((size_t)s.d * sizeof(double));
     const size_t rank = (size_t)(job->rank_p + job->rank_q);
     /* x, both sides and their given factors; gradients take three more, all else less */
     return 8 * matrix + 16 * vector + round_up((size_t)(s.d + 2 * BLOCK) * rank * size)
@@ -101,8 +101,10 @@ static void spoil(const gkl_item *item) {
     for (int k = 0; k < GKL_MAX_OUT; ++k) {
         const int operand = factor ? 1 : gkl_operand_of(k);
         const int alone = !factor && (job->output != GKL_GRAD || k == 0);
-        const ptrdiff_t rows = alone ? 1 : job->dim, columns = alone ? 1 : gkl_columns(job, operand);
-        const int lower = factor || (operand == 1 ? job->p : operand == 3 ? job->q : GKL_COV) == GKL_TRIL;
+        const ptrdiff_t rows = alone ? 1 : job->dim,
+                        columns = alone ? 1 : gkl_columns(job, operand);
+        const int lower = factor || (operand == 1 && job->p == GKL_TRIL)
+                          || (operand == 3 && job->q == GKL_TRIL);
         const ptrdiff_t across = job->out[k].across, step = job->out[k].step;
         const ptrdiff_t cells = item->sum[k] ? item->width[k] : item->out[k] ? rows * columns : 0;
         for (ptrdiff_t n = 0; n < cells; ++n) {

@@ -11,8 +11,7 @@ enum { MOST_FETCHED = 32 }; /* d */
 
 int gkl_is_matrix(const gkl_job *job, int operand) {
     const gkl_kind kind = operand == 1 || operand == GKL_FACTOR_P ? job->p : job->q;
-    return (operand == 1 || operand == 3 || operand >= GKL_FACTOR_P) && kind >= GKL_COV
-           && kind <= GKL_PRECISION;
+    return (operand == 1 || operand == 3 || operand >= GKL_FACTOR_P) && gkl_has_matrix(kind);
 }
 
 ptrdiff_t gkl_columns(const gkl_job *job, int operand) {
@@ -26,7 +25,13 @@ ptrdiff_t gkl_packed_size(const gkl_plan *plan, int operand) {
     if (operand == GKL_WEIGHT)
         return 1;
     return gkl_is_matrix(plan->job, operand) ? tiles * (tiles + 1) / 2 * tile * tile + 1
-                                         : d * gkl_columns(plan->job, operand);
+                                             : d * gkl_columns(plan->job, operand);
+}
+
+ptrdiff_t gkl_packed_output(const gkl_plan *plan, int out) {
+    if (plan->job->output == GKL_FACTOR)
+        return gkl_packed_size(plan, 1);
+    return plan->job->output == GKL_GRAD && out > 0 ? gkl_packed_size(plan, gkl_operand_of(out)) : 1;
 }
 
 /* element (i, 0) of a matrix in panels; (i, j) is tile vectors further for each j */
@@ -51,7 +56,10 @@ static void pack_row(const gkl_batch *b, gkl_type type, const char *const *lane,
             from[i] = row;
         }
     }
-    plan->table->pack[plan->is_f64](from, n, !direct ? b->row_length : step == plan->size ? readable : n,
+    plan->table->pack[plan->is_f64](from, n,
+                                    !direct              ? b->row_length
+                                    : step == plan->size ? readable
+                                                         : n,
                                     to, stride, place, direct ? ahead : 0);
 }
 
@@ -128,8 +136,9 @@ static void unpack_row(const gkl_batch *b, int k, ptrdiff_t i, ptrdiff_t n, cons
         if (plan->sum_dim[k]) {
             double total = 0, rest = 0;
             for (ptrdiff_t j = 0; j < n; ++j)
-                gkl_two_sum(&total, &rest,
-                            gkl_read(plan->is_f64 ? GKL_F64 : GKL_F32, (char *)to[lane] + j * plan->size));
+                gkl_two_sum(
+                    &total, &rest,
+                    gkl_read(plan->is_f64 ? GKL_F64 : GKL_F32, (char *)to[lane] + j * plan->size));
             total = gkl_sum_of(total, rest);
             if (plan->sum_batch[k])
                 gkl_two_sum(sum, sum + width, total);
@@ -169,7 +178,8 @@ void gkl_unpack(const gkl_batch *b, int k, double *sum) {
         unpack_matrix(b, k, 1, sum, width);
     } else if (job->output != GKL_GRAD || k == 0) {
         for (ptrdiff_t lane = 0; lane < b->count; ++lane)
-            memcpy(b->out[k][lane], (char *)b->group.out[k] + lane * plan->size, (size_t)plan->size);
+            memcpy(b->out[k][lane], (char *)b->group.out[k] + lane * plan->size,
+                   (size_t)plan->size);
     } else {
         const int operand = gkl_operand_of(k);
         const ptrdiff_t columns = gkl_columns(job, operand), vector = b->lanes * plan->size;
@@ -180,6 +190,7 @@ void gkl_unpack(const gkl_batch *b, int k, double *sum) {
             unpack_row(b, k, 0, d, b->group.out[k], sum, width);
         else
             for (ptrdiff_t i = 0; i < d; ++i)
-                unpack_row(b, k, i, columns, (char *)b->group.out[k] + i * columns * vector, sum, width);
+                unpack_row(b, k, i, columns, (char *)b->group.out[k] + i * columns * vector, sum,
+                           width);
     }
 }

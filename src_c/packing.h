@@ -27,6 +27,8 @@ typedef struct {
     int place[GKL_FLAT * GKL_FLAT]; /* where in panels the elements of a small matrix go */
 } gkl_batch;
 
+static inline int gkl_has_matrix(gkl_kind kind) { return kind >= GKL_COV && kind <= GKL_PRECISION; }
+
 /* Is this operand (or its gradient) a square matrix? */
 int gkl_is_matrix(const gkl_job *job, int operand);
 
@@ -35,6 +37,9 @@ gkl_type gkl_type_of(const gkl_plan *plan, int operand);
 
 /* Vectors that an operand or its gradient takes when packed. */
 ptrdiff_t gkl_packed_size(const gkl_plan *plan, int operand);
+
+/* The same of what the job gives. */
+ptrdiff_t gkl_packed_output(const gkl_plan *plan, int out);
 
 /* What of a packed matrix is set once: zeros above the diagonal, in its tiles; the identity where
  * the last tiles are beyond d; and behind the matrix a place for what is not wanted of it. */

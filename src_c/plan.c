@@ -71,7 +71,8 @@ static void plan_sums(gkl_plan *plan) {
     memset(plan->sum_dim, 0, sizeof plan->sum_dim);
     memset(plan->sum_batch, 0, sizeof plan->sum_batch);
     for (int k = 0; k < GKL_MAX_OUT; ++k)
-        plan->columns[k] = job->output == GKL_GRAD && k > 0 ? gkl_columns(job, gkl_operand_of(k)) : 1;
+        plan->columns[k] =
+            job->output == GKL_GRAD && k > 0 ? gkl_columns(job, gkl_operand_of(k)) : 1;
     if (job->output == GKL_TERMS) { /* the kernel's terms: kl, m/2, ratio, -log ratio, cov part */
         add_emit(plan, 1, 0, 2);
         add_emit(plan, 2, 1, 1);
@@ -147,7 +148,8 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
     plan->column = !plan->group && prefer_columns(plan);
     plan->stream = !plan->group && prefer_stream(plan);
 
-    const ptrdiff_t dim = gkl_max(job->dim, 1), length = plan->group ? dim : gkl_min(dim, GKL_SEGMENT);
+    const ptrdiff_t dim = gkl_max(job->dim, 1);
+    const ptrdiff_t length = plan->group ? dim : gkl_min(dim, GKL_SEGMENT);
     const ptrdiff_t size = plan->group ? plan->work : length;
     const ptrdiff_t most_sums = plan->group ? MOST_MATRIX_SUMS : MOST_SUMS;
     plan->segments = plan->group ? 1 : gkl_ceil(dim, GKL_SEGMENT);
@@ -162,7 +164,9 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
             plan->chunk += 2 * gkl_width(plan, k, length);
     } else {
         const ptrdiff_t lanes = plan->table->lanes[plan->is_f64];
-        const ptrdiff_t unit = plan->column ? GKL_COLUMN_ROWS : plan->group && !plan->is_large ? lanes : 1;
+        const ptrdiff_t unit = plan->column                     ? GKL_COLUMN_ROWS
+                               : plan->group && !plan->is_large ? lanes
+                                                                : 1;
         const ptrdiff_t units = plan->group ? gkl_min(GROUP_TASK / size / unit, MOST_GROUPS)
                                             : TASK / size / unit;
         plan->rows_per_task = gkl_max(units, 1) * unit;

@@ -79,8 +79,9 @@ static inline ptrdiff_t gkl_extent(const gkl_plan *plan, int out, ptrdiff_t leng
 /* where element j of these is, in bytes from the gradient's first */
 static inline ptrdiff_t gkl_place(const gkl_plan *plan, int out, ptrdiff_t j) {
     const gkl_array *x = &plan->job->out[out];
-    return plan->sum_dim[out] ? 0
-                              : j / plan->columns[out] * x->step + j % plan->columns[out] * x->across;
+    return plan->sum_dim[out]
+               ? 0
+               : j / plan->columns[out] * x->step + j % plan->columns[out] * x->across;
 }
 
 /* The sums of a task, for a segment of this length, are those of one gradient after another: this

@@ -26,9 +26,6 @@ typedef double wide __attribute__((vector_size(VECTOR_BYTES))); /* partial sums 
  * be known better than its rounding: it is given in the residual's place */
 typedef enum { OF_NONE, OF_A, OF_B, OF_DIFFERENCE } residual_of;
 
-/* what is done with a triangular factor and a vector */
-typedef enum { SOLVE, TIMES, SOLVE_TRANSPOSED, TIMES_TRANSPOSED } factor_use;
-
 #define BITS 32
 #include "simd/real.h"
 #include ISA_WORDS

@@ -31,7 +31,8 @@ static void FN(square)(const vec *x, ptrdiff_t tiles, const int transposed_first
             if (i == j) /* X is 0 above its diagonal */
                 UNROLL for (int c = 0; c < TILE; ++c)
                     s[c * TILE + c] = s[c * TILE + c] + s[c * TILE + c];
-            for (ptrdiff_t n = transposed_first ? i : 0; n < (transposed_first ? tiles : j + 1); ++n) {
+            for (ptrdiff_t n = transposed_first ? i : 0; n < (transposed_first ? tiles : j + 1);
+                 ++n) {
                 if (transposed_first)
                     FN(multiply)(s, FN(tile)(x, n, i), 1, FN(tile)(x, n, j), 0, 0);
                 else
@@ -68,7 +69,8 @@ static void FN(congruence)(const vec *v, const vec *b, ptrdiff_t tiles, const in
     for (ptrdiff_t i = 0; i < tiles; ++i)
         for (ptrdiff_t j = 0; j <= i; ++j) {
             vec s[TILE * TILE] = {{0}};
-            for (ptrdiff_t k = transposed_first ? i : 0; k < (transposed_first ? tiles : j + 1); ++k) {
+            for (ptrdiff_t k = transposed_first ? i : 0; k < (transposed_first ? tiles : j + 1);
+                 ++k) {
                 if (transposed_first)
                     FN(multiply_two)(s, FN(tile)(v, k, i), FN(tile)(b, k, j), FN(tile)(b, k, i),
                                      FN(tile)(v, k, j), 1, 0);

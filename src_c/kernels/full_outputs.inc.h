@@ -65,8 +65,9 @@ static void FN(values)(const gkl_group *g, const FN(pair) *t) {
     }
     if (g->output == GKL_CROSS) {
         FN(add_logs)(t->inverted ? t->a.pivot : t->b.pivot, t->d, t->inverted ? -1 : 1, &logs);
-        const vec value = half * (FN(tally_total)(&logs, 1) + vset((REAL)t->d * LOG_2_PI))
-                          + (FN(tally_total)(&trace, (REAL)0.5) + FN(tally_total)(&s.mean, (REAL)0.5));
+        const vec value =
+            half * (FN(tally_total)(&logs, 1) + vset((REAL)t->d * LOG_2_PI))
+            + (FN(tally_total)(&trace, (REAL)0.5) + FN(tally_total)(&s.mean, (REAL)0.5));
         FN(put)(g, 0, FN(where_both_definite)(t, value));
         return;
     }

@@ -60,8 +60,8 @@ static ptrdiff_t low_rank_in_size(const gkl_group *g, int place) {
 
 static ptrdiff_t low_rank_out_size(const gkl_group *g, int place) {
     return g->output != GKL_GRAD || place == 0 ? 1
-           : place == 5                        ? g->dim * g->rank_p
-           : place == 6                        ? g->dim * g->rank_q
+           : place == GKL_FACTOR_P             ? g->dim * g->rank_p
+           : place == GKL_FACTOR_Q             ? g->dim * g->rank_q
                                                : g->dim;
 }
 
@@ -138,10 +138,7 @@ static vec low_rank_poison(const gkl_group *g) {
     for (int k = 0; k < GKL_MAX_IN; ++k) {
         const vec *x = g->in[k];
         const int kind = k == 1 ? (int)g->p : (int)g->q;
-        const ptrdiff_t size = !x || k == GKL_WEIGHT ? 0
-                               : k == GKL_FACTOR_P   ? g->dim * g->rank_p
-                               : k == GKL_FACTOR_Q   ? g->dim * g->rank_q
-                                                     : g->dim;
+        const ptrdiff_t size = !x || k == GKL_WEIGHT ? 0 : low_rank_in_size(g, k);
         if (k % 2 && k < GKL_WEIGHT && kind != GKL_LOGVAR)
             for (ptrdiff_t i = 0; i < size; ++i)
                 poison = vselect(vpositive(x[i]), poison, nan);

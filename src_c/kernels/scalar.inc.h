@@ -34,7 +34,8 @@ INLINE void FN(scalar_run)(ptrdiff_t n, const void *from, void *to, const int wh
             y = vscale(vscale(one + t, low), low);
         } else {
             const mask plain = vless(vabs(x), vset(LN_ORDINARY));
-            const FN(growth) g = FN(growth_of)(x, vset(0), 1, 0), h = FN(growth_of)(x, vset(0), 1, 1);
+            const FN(growth) g = FN(growth_of)(x, vset(0), 1, 0),
+                             h = FN(growth_of)(x, vset(0), 1, 1);
             y = what == FN(SCALAR_EXPM1) ? vselect(plain, g.expm1, h.expm1)
                                          : vselect(plain, g.half_psi, h.half_psi) * vset(2);
         }
@@ -43,8 +44,10 @@ INLINE void FN(scalar_run)(ptrdiff_t n, const void *from, void *to, const int wh
     }
 }
 
-#define BODY(name, what)                                                                         \
-    static void FN(name)(ptrdiff_t n, const void *in, void *out) { FN(scalar_run)(n, in, out, what); }
+#define BODY(name, what)                                                                           \
+    static void FN(name)(ptrdiff_t n, const void *in, void *out) {                                 \
+        FN(scalar_run)(n, in, out, what);                                                          \
+    }
 BODY(scalar_phi, FN(SCALAR_PHI))
 BODY(scalar_psi, FN(SCALAR_PSI))
 BODY(scalar_log, FN(SCALAR_LOG))

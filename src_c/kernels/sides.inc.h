@@ -154,7 +154,8 @@ static void FN(read_scale)(FN(side) *s, ptrdiff_t d, const vec *scale) {
 }
 
 /* `inverted`: a precision stays one */
-static void FN(read_side)(FN(side) *s, const gkl_group *g, const int is_q, int inverted, vec **work) {
+static void FN(read_side)(FN(side) *s, const gkl_group *g, const int is_q, int inverted,
+                          vec **work) {
     const ptrdiff_t d = g->dim, n = FN(tiles)(d) * TILE;
     vec *scale = g->in[is_q ? 3 : 1], *factor = g->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P];
     s->kind = is_q ? g->q : g->p;
@@ -178,7 +179,7 @@ static void FN(read_side)(FN(side) *s, const gkl_group *g, const int is_q, int i
 }
 
 /* z = L^-1 z, L z, L^-T z or L^T z in place */
-static void FN(apply)(const FN(side) *s, ptrdiff_t d, const factor_use how, vec *z) {
+static void FN(apply)(const FN(side) *s, ptrdiff_t d, const gkl_factor_use how, vec *z) {
     if (s->diagonal) {
         for (ptrdiff_t k = 0; k < d; ++k)
             z[k] = z[k] * (how == SOLVE || how == SOLVE_TRANSPOSED ? s->inverse[k] : s->root[k]);

@@ -7,7 +7,8 @@
  *     Delta_jj = t_jj/(la_jj + lb_jj),   la_jj = sqrt(lb_jj^2 + t_jj)
  *     Delta_ij = (t_ij - lb_ij Delta_jj)/la_jj
  *
- * by columns of tiles.  La must be lb + Delta here, see FULL.md: not a factor found by itself.
+ * by columns of tiles.  La must be lb + Delta here: with a factor found by itself,
+ * the roundings of the two grow with every column.
  *
  * Parameters: those of tiles.inc.h.
  */

@@ -15,7 +15,8 @@ static void FN(give_row)(const gkl_item *item, int place, ptrdiff_t i, ptrdiff_t
     if (sum)
         gkl_current()->accumulate[BITS == 64](sum + i * n, sum + item->width[place] + i * n, x, n);
     else
-        gkl_scatter(BITS == 64, x, 1, n, item->out[place] + i * item->job->out[place].step, 0, along);
+        gkl_scatter(BITS == 64, x, 1, n, item->out[place] + i * item->job->out[place].step, 0,
+                    along);
 }
 
 /* a gradient of length d; with step 0 its sum is wanted */
@@ -35,8 +36,9 @@ static void FN(give_vector)(const gkl_item *item, int place, ptrdiff_t d, const 
 }
 
 static REAL FN(weight_of)(const gkl_item *item) {
-    return item->in[GKL_WEIGHT] ? (REAL)gkl_read(BITS == 64 ? GKL_F64 : GKL_F32, item->in[GKL_WEIGHT])
-                                : 1;
+    return item->in[GKL_WEIGHT]
+               ? (REAL)gkl_read(BITS == 64 ? GKL_F64 : GKL_F32, item->in[GKL_WEIGHT])
+               : 1;
 }
 
 /* 0 times an overflow is 0 here */
@@ -135,7 +137,8 @@ static void FN(scale_gradient)(const gkl_item *item, const FN(pair) *t, int is_a
     const int low_rank = side->kind == GKL_LOW_RANK, tril = side->kind == GKL_TRIL;
     const REAL weight = FN(weight_of)(item), sign = is_a ? 1 : -1;
     char *work = t->work;
-    if (side->kind == GKL_UNIT || !(FN(wants)(item, place) || (low_rank && FN(wants)(item, factor_place))))
+    if (side->kind == GKL_UNIT
+        || !(FN(wants)(item, place) || (low_rank && FN(wants)(item, factor_place))))
         return;
     REAL *k = FN(take_matrix)(s, &work), *v = FN(take_matrix)(s, &work);
     REAL *b = FN(take_matrix)(s, &work);
@@ -144,7 +147,8 @@ static void FN(scale_gradient)(const gkl_item *item, const FN(pair) *t, int is_a
         FN(give_vector)(item, place, s->d, v);
         return;
     }
-    REAL *w = FN(take)(&work, (size_t)s->d, sizeof(REAL)), *u = FN(take)(&work, (size_t)s->d, sizeof(REAL));
+    REAL *w = FN(take)(&work, (size_t)s->d, sizeof(REAL)),
+         *u = FN(take)(&work, (size_t)s->d, sizeof(REAL));
     for (ptrdiff_t n = 0; n < s->d; ++n) {
         t->x[n * s->ld + n] = 0; /* nothing needs it any more */
         w[n] = (REAL)(t->a.root[n] / t->b.root[n]);

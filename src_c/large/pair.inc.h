@@ -148,7 +148,7 @@ static int FN(relate_diagonal)(FN(pair) *t) {
 }
 
 /* z = L^-1 z, L z, L^-T z or L^T z of a side */
-static void FN(apply_side)(const space *s, const FN(side) *side, vector_use how, REAL *z) {
+static void FN(apply_side)(const space *s, const FN(side) *side, gkl_factor_use how, REAL *z) {
     if (!side->diagonal) {
         FN(apply)(s, side->l, how, z);
         return;

@@ -69,7 +69,8 @@ static void FN(read_task)(void *context, ptrdiff_t i) {
         __atomic_store_n(&job->bad, 1, __ATOMIC_RELAXED);
 }
 
-static int FN(read_matrix)(const space *s, const gkl_item *item, int operand, gkl_type type, REAL *to) {
+static int FN(read_matrix)(const space *s, const gkl_item *item, int operand, gkl_type type,
+                           REAL *to) {
     FN(read_job) job = {s, &item->job->in[operand], item->in[operand], type, to, 0};
     run_tasks(s, s->tiles, FN(read_task), &job);
     return job.bad;
@@ -191,7 +192,8 @@ static int FN(read_side)(const space *s, const gkl_item *item, int is_q, int inv
     if (kind == GKL_LOW_RANK) {
         const gkl_array *x = &job->in[factor];
         side->factor = FN(take)(work, (size_t)(s->d * side->rank), sizeof(REAL));
-        gkl_gather(job->storage, item->in[factor], s->d, x->step, side->rank, x->across, side->factor);
+        gkl_gather(job->storage, item->in[factor], s->d, x->step, side->rank, x->across,
+                   side->factor);
         return !FN(all_finite)(side->factor, s->d * side->rank) || FN(expand)(s, side, scale);
     }
     if (FN(read_matrix)(s, item, operand, job->storage, side->l))

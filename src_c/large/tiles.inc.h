@@ -148,7 +148,7 @@ static void FN(solve)(const space *s, const REAL *l, REAL *x) {
 }
 
 /* z = L^-1 z, L z, L^-T z or L^T z in place */
-static void FN(apply)(const space *s, const REAL *l, vector_use how, REAL *z) {
+static void FN(apply)(const space *s, const REAL *l, gkl_factor_use how, REAL *z) {
     const int transposed = how == SOLVE_TRANSPOSED || how == TIMES_TRANSPOSED;
     const int upwards = how == SOLVE_TRANSPOSED || how == TIMES;
     for (ptrdiff_t n = 0; n < s->tiles; ++n) {
@@ -157,8 +157,8 @@ static void FN(apply)(const space *s, const REAL *l, vector_use how, REAL *z) {
         const ptrdiff_t depth = transposed ? s->d - from : i * BLOCK;
         REAL *y = z + i * BLOCK, own[BLOCK];
         const REAL *diagonal = FN(tile_at)(s, l, i, i);
-        const FN(operand) others = {transposed ? l + from * s->ld + i * BLOCK : l + i * BLOCK * s->ld,
-                                    s->ld, transposed};
+        const FN(operand) others = {
+            transposed ? l + from * s->ld + i * BLOCK : l + i * BLOCK * s->ld, s->ld, transposed};
         const int solving = how == SOLVE || how == SOLVE_TRANSPOSED;
         if (!solving) { /* this tile's share first: it needs what y is now */
             memcpy(own, y, (size_t)rows * sizeof(REAL));

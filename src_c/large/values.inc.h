@@ -109,8 +109,8 @@ static int FN(single)(const gkl_item *item) {
     if (job->output == GKL_FACTOR) {
         for (ptrdiff_t i = 0; i < s.d; ++i) {
             memset(side.l + i * s.ld + i + 1, 0, (size_t)(s.d - i - 1) * sizeof(REAL));
-            gkl_scatter(BITS == 64, side.l + i * s.ld, 1, s.d, item->out[0] + i * job->out[0].step, 0,
-                        job->out[0].across);
+            gkl_scatter(BITS == 64, side.l + i * s.ld, 1, s.d, item->out[0] + i * job->out[0].step,
+                        0, job->out[0].across);
         }
         return 0;
     }

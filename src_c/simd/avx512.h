@@ -26,7 +26,9 @@ INLINE mask FN(wpositive)(vec a) { /* not of the classes NaN, 0, -0, inf, -inf, 
 }
 #define HAVE_mask
 
-INLINE vec FN(wload_part)(const REAL *p, int n) { return MM(maskz_loadu)((mask)((1u << n) - 1), p); }
+INLINE vec FN(wload_part)(const REAL *p, int n) {
+    return MM(maskz_loadu)((mask)((1u << n) - 1), p);
+}
 #define HAVE_vload_part
 
 INLINE vec FN(wselect)(mask m, vec yes, vec no) { return MM(mask_blend)(m, no, yes); }
@@ -49,8 +51,12 @@ INLINE vec FN(wsqrt)(vec a) { return MM(sqrt)(a); }
 INLINE vec FN(wreciprocal)(vec a) { return MM(rcp14)(a); }
 #define HAVE_vreciprocal
 
-INLINE vec FN(wround)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-INLINE vec FN(wfloor)(vec a) { return MM(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+INLINE vec FN(wround)(vec a) {
+    return MM(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+INLINE vec FN(wfloor)(vec a) {
+    return MM(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
 #define HAVE_vround
 
 INLINE vec FN(wsquare_residual)(vec a, vec h) { return MM(fmsub)(a, a, h); }

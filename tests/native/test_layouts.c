@@ -108,7 +108,8 @@ void test_storage(void) {
 /* Any number of threads, a row alone or among others, and the value in every output. */
 void test_threads(void) {
     static const ptrdiff_t sizes[][2] = {{1, 140000}, {2, 66666}, {1050, 129}, {20000, 7}};
-    static const int pairs[][2] = {{GKL_VAR, GKL_VAR}, {GKL_STD, GKL_LOGVAR}, {GKL_LOGVAR, GKL_UNIT}};
+    static const int pairs[][2] = {
+        {GKL_VAR, GKL_VAR}, {GKL_STD, GKL_LOGVAR}, {GKL_LOGVAR, GKL_UNIT}};
     group_begin("threads and rows alone");
     EACH(pair, COUNT(pairs)) EACH(t, 2) EACH(s, COUNT(sizes)) {
         gaussians x;
