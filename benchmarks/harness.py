@@ -29,6 +29,7 @@ __all__ = [
     "in_turn",
     "machine",
     "markdown",
+    "on_one_thread",
     "progress",
     "spread",
 ]
@@ -101,6 +102,14 @@ def in_turn(
             seconds[name].append(taken[name])
     gc.enable()
     return seconds, disturbed
+
+
+def on_one_thread(call: Callable[[], Any]) -> Callable[[], Any]:
+    def limited() -> Any:
+        with gkl.num_threads(1):
+            return call()
+
+    return limited
 
 
 def cpu_of_others() -> float:

@@ -24,6 +24,7 @@ from harness import (
     in_turn,
     machine,
     markdown,
+    on_one_thread,
     progress,
     spread,
 )
@@ -82,22 +83,10 @@ def large(row: Row, peers: list[str], options: argparse.Namespace) -> dict[str, 
     arrays = works.inputs(row.work, rows, row.dim, row.dtype, row.order)
     nbytes = works.bytes_moved(row.work, arrays)
     stream = yardstick.Stream(nbytes, THREADS)
-    run = works.make("gkl", row.work, arrays)
-
-    def on_one_thread() -> None:
-        with gkl.num_threads(1):
-            run()
-
-    calls: dict[str, Callable[[], Any]] = {"gkl": run}
-    for name in peers:
-        try:
-            calls[name] = works.make(name, row.work, arrays)
-        except (ImportError, OSError):
-            continue
-    works.check(row.work, arrays, calls.items())
+    calls: dict[str, Callable[[], Any]] = {**works.available(["gkl", *peers], row.work, arrays)}
     calls |= {
         "stream": stream,
-        "gkl, one thread": on_one_thread,
+        "gkl, one thread": on_one_thread(calls["gkl"]),
         "stream, one thread": stream.with_threads(1),
     }
     seconds, disturbed = in_turn(calls, options, 1, 0.02)

@@ -25,11 +25,11 @@ from harness import (
     in_turn,
     machine,
     markdown,
+    on_one_thread,
     progress,
     spread,
 )
 
-import gkl
 from gkl.bench import flops
 
 
@@ -103,19 +103,8 @@ def measured(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     """Times of a work, and of the yardstick that bounds it."""
     rows, arrays = prepared(row, options)
     nbytes = works.bytes_moved(row.work, arrays)
-    run = works.make("gkl", row.work, arrays)
-    calls: dict[str, Callable[[], Any]] = {"gkl": run}
-    for name in () if options.no_peers else works.LIBRARIES_FULL[1:]:
-        try:
-            calls[name] = works.make(name, row.work, arrays)
-        except (ImportError, OSError):
-            continue
-    works.check(row.work, arrays, calls.items())
-
-    def on_one_thread() -> None:
-        with gkl.num_threads(1):
-            run()
-
+    libraries = ["gkl"] if options.no_peers else works.LIBRARIES_FULL
+    calls: dict[str, Callable[[], Any]] = {**works.available(libraries, row.work, arrays)}
     sizes = {"rows": rows, "bytes": nbytes, "flops": flops(row.work, rows, row.dim)}
     if row.dim <= MEMORY_BOUNDS:
         stream = yardstick.Stream(nbytes, THREADS)
@@ -125,7 +114,7 @@ def measured(row: Row, options: argparse.Namespace) -> dict[str, Any]:
         both = [yardstick.Gemm(arrays[0].dtype, n) for n in (THREADS, 1)]
         sizes |= {"yardstick": "gemm", "amount": both[0].flops}
         calls |= {"yardstick": both[0], "yardstick, one thread": both[1]}
-    calls["gkl, one thread"] = on_one_thread
+    calls["gkl, one thread"] = on_one_thread(calls["gkl"])
     seconds, disturbed = in_turn(calls, options, 1, 0.02)
     return {**vars(row), **sizes, "disturbed": disturbed, "seconds": seconds}
 

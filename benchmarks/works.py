@@ -24,6 +24,7 @@ __all__ = [
     "SMALL",
     "WORKS",
     "Arrays",
+    "available",
     "bytes_moved",
     "check",
     "inputs",
@@ -68,6 +69,18 @@ def make(library: str, work: str, arrays: Arrays) -> Call:
     if library == "torch.compile":
         return _torch_compile(work, arrays)
     return bench.peers(work)[library](work, arrays)
+
+
+def available(libraries: Iterable[str], work: str, arrays: Arrays) -> dict[str, Call]:
+    """The calls of the libraries that are there, which have run once and agree with gkl."""
+    calls: dict[str, Call] = {}
+    for name in libraries:
+        try:
+            calls[name] = make(name, work, arrays)
+        except (ImportError, OSError):
+            continue
+    check(work, arrays, calls.items())
+    return calls
 
 
 def check(work: str, arrays: Arrays, calls: Iterable[tuple[str, Call]]) -> None:

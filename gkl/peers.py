@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import gkl
 
-__all__ = ["DIAG", "Arrays", "Call", "Peer", "formula"]
+__all__ = ["DIAG", "Arrays", "Call", "Peer", "formula", "gkl_call"]
 
 Call: TypeAlias = Callable[[], Any]
 Arrays: TypeAlias = list[NDArray[Any]]
@@ -45,17 +45,10 @@ def formula(work: str, arrays: Any, xp: Any) -> Any:
     return value, slope, 0.5 * u / scale_p, -slope, -0.5 * (u + delta * slope) / scale_q
 
 
-def _gkl(work: str, arrays: Arrays) -> Call:
+def gkl_call(p: Any, q: Any, arrays: Arrays, gradients: bool) -> Call:
+    """gkl's own, of views of these arrays, into outputs that exist."""
     value = np.empty(len(arrays[0]), arrays[0].dtype)
-    name = work.partition("-")[2]
-    p, *others = (
-        gkl.DiagNormal(mean, **{name: scale})
-        for mean, scale in zip(arrays[::2], arrays[1::2], strict=True)
-    )
-    if work == "unit-logvar":
-        return lambda: (gkl.kl(p, out=value),)
-    (q,) = others
-    if work != "grad-var":
+    if not gradients:
         return lambda: (gkl.kl(p, q, out=value),)
     grads = [np.empty_like(x) for x in arrays]
     out = value, p.like(grads[:2]), q.like(grads[2:])
@@ -65,6 +58,15 @@ def _gkl(work: str, arrays: Arrays) -> Call:
         return value, *grads
 
     return call
+
+
+def _gkl(work: str, arrays: Arrays) -> Call:
+    name = work.partition("-")[2]
+    p, *others = (
+        gkl.DiagNormal(mean, **{name: scale})
+        for mean, scale in zip(arrays[::2], arrays[1::2], strict=True)
+    )
+    return gkl_call(p, others[0] if others else None, arrays, work == "grad-var")
 
 
 def _numpy(work: str, arrays: Arrays) -> Call:

@@ -12,24 +12,14 @@ from typing import Any
 import numpy as np
 
 import gkl
-from gkl.peers import Arrays, Call, Peer
+from gkl.peers import Arrays, Call, Peer, gkl_call
 
 __all__ = ["FULL"]
 
 
 def _gkl(work: str, arrays: Arrays) -> Call:
     p, q = gkl.FullNormal(arrays[0], cov=arrays[1]), gkl.FullNormal(arrays[2], cov=arrays[3])
-    value = np.empty(len(arrays[0]), arrays[0].dtype)
-    if work == "pair-cov":
-        return lambda: (gkl.kl(p, q, out=value),)
-    grads = [np.empty_like(x) for x in arrays]
-    out = value, p.like(grads[:2]), q.like(grads[2:])
-
-    def call() -> Any:
-        gkl.kl_and_grad(p, q, out=out)
-        return value, *grads
-
-    return call
+    return gkl_call(p, q, arrays, work == "grad-cov")
 
 
 def _logdet(root: Any) -> Any:
@@ -37,7 +27,7 @@ def _logdet(root: Any) -> Any:
 
 
 def _numpy(work: str, arrays: Arrays) -> Call:
-    """Batched Cholesky factors, and a batched solve or inverse: the fastest of NumPy's own."""
+    """Batched Cholesky factors, and a batched solve or inverse."""
     mean_p, cov_p, mean_q, cov_q = arrays
     delta = (mean_p - mean_q)[..., np.newaxis]
 
