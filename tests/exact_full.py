@@ -11,7 +11,7 @@ import functools
 
 import mpmath
 import numpy as np
-from exact import WIDE, phi
+from exact import LOG_2PI, WIDE, phi
 
 MP = mpmath.mp.clone()
 MP.dps = 100
@@ -172,50 +172,64 @@ class Wide:
     def __getitem__(self, name):
         return getattr(self, name)
 
-    @property
+    @functools.cached_property
     def z(self):
         return self.inverse[1] @ self.delta
 
-    @property
+    @functools.cached_property
     def logs(self):
         u, ratio, _ = self.pivots
         return np.where(np.abs(u) < 0.5, np.log1p(np.maximum(u, -0.5)), np.log(ratio))
 
-    @property
+    @functools.cached_property
     def cov_part(self):
         u, _, rest = self.pivots
         phis = np.where(np.abs(u) < 0.1, phi(np.maximum(u, -0.5)), u - self.logs)
         return (phis.sum() + rest) / 2
 
-    mahalanobis = property(lambda self: self.delta @ self.z)
-    trace = property(lambda self: self.pivots[1].sum() + self.pivots[2])
-    logdet = property(lambda self: -self.logs.sum())
-    logdet_size = property(lambda self: np.abs(self.logs).sum())
-    mean_part = property(lambda self: self.mahalanobis / 2)
-    kl = property(lambda self: self.mean_part + self.cov_part)
-    d_mean_p = property(lambda self: self.z)
-    d_mean_q = property(lambda self: -self.z)
+    mahalanobis = functools.cached_property(lambda self: self.delta @ self.z)
+    trace = functools.cached_property(lambda self: self.pivots[1].sum() + self.pivots[2])
+    logdet = functools.cached_property(lambda self: -self.logs.sum())
+    logdet_size = functools.cached_property(lambda self: np.abs(self.logs).sum())
+    mean_part = functools.cached_property(lambda self: self.mahalanobis / 2)
+    kl = functools.cached_property(lambda self: self.mean_part + self.cov_part)
+    d_mean_p = functools.cached_property(lambda self: self.z)
+    d_mean_q = functools.cached_property(lambda self: -self.z)
 
-    @property
+    @functools.cached_property
     def jeffreys(self):
         back = self.delta @ self.inverse[0] @ self.delta
         product = self.inverse[1] @ self.e @ self.inverse[0]
         return ((product * self.e).sum() + self.mahalanobis + back) / 2
 
+    @functools.cached_property
+    def log_diagonals(self):
+        """Of p's and q's Cholesky factors."""
+        return [np.log(np.diagonal(cholesky(s))) for s in self.s]
+
+    @functools.cached_property
+    def entropy(self):
+        return self.d * (1 + LOG_2PI) / 2 + self.log_diagonals[0].sum()
+
+    @functools.cached_property
+    def cross_entropy(self):
+        squares = (self.trace + self.mahalanobis) / 2
+        return self.d * LOG_2PI / 2 + self.log_diagonals[1].sum() + squares
+
     # in the covariance Sq^-1 E Sp^-1 / 2 and -Sq^-1 (E + delta delta^T) Sq^-1 / 2, times what
     # belongs to the parameter: multiplying by the inverse and then by the matrix would lose digits
-    @property
+    @functools.cached_property
     def d_scale_p(self):
         return self.by_parameter(0, self.inverse[1] @ self.e, self.inverse[0])
 
-    @property
+    @functools.cached_property
     def d_scale_q(self):
         inside = -self.e - np.outer(self.delta, self.delta)
         if self.kinds[1] == "precision":
             return -inside / 2
         return self.by_parameter(1, self.inverse[1] @ inside, self.inverse[1])
 
-    @property
+    @functools.cached_property
     def term_q(self):
         """The first of the two terms of d_scale_q (of d_scale_p for precisions), Sq^-1 / 2."""
         if self.precisions:
@@ -224,7 +238,7 @@ class Wide:
             return solve_lower(np.tril(self.scales[1]), np.eye(self.d, dtype=WIDE)).T
         return to_parameter(self.kinds[1], self.scales[1], self.s[1], self.inverse[1] / 2)
 
-    @property
+    @functools.cached_property
     def far(self):
         return np.abs(self.inverse[1] * np.abs(self.e)).max() > 0.05
 
@@ -237,7 +251,7 @@ class Wide:
         g = (g + g.T) / 4
         return g if kind == "precision" else to_parameter(kind, scale, s, g)
 
-    @property
+    @functools.cached_property
     def conditions(self):
         """kp, kq: of the covariances scaled to unit diagonal."""
         return [condition(s) for s in self.s]

@@ -52,7 +52,7 @@ def pair_name(p, q):
 
 
 PAIRS = [("low_rank", q) for q in ("low_rank", *KINDS, "unit")]
-PAIRS += [(p, "low_rank") for p in KINDS]
+PAIRS += [(p, "low_rank") for p in KINDS]  # test_full_accuracy.py has those with matrices
 
 
 def gradient_names(p, q):

@@ -8,6 +8,8 @@ import helpers
 import numpy as np
 import pytest
 import test_accuracy
+import test_full_accuracy
+import test_low_rank
 from helpers import MATRICES, core_ndims, kind_of, operand_names, several, through_matrices
 
 from gkl import reference, ufuncs
@@ -19,12 +21,17 @@ PAIRS += ("low_rank",)
 
 def test_every_gufunc_has_a_twin_a_docstring_and_an_accuracy_test():
     assert list(ufuncs.__all__) == NAMES
+    pairs = {x.removeprefix("kl_").removesuffix("_grad") for x in NAMES if x.endswith("_grad")}
+    with_accuracy_test = {x.removeprefix("kl_").removesuffix("_grad") for x in test_accuracy.NAMES}
+    with_accuracy_test |= set(test_full_accuracy.PAIRS)
+    with_accuracy_test |= {test_low_rank.pair_name(*pair) for pair in test_low_rank.PAIRS}
     docs = {name: getattr(ufuncs, name).__doc__ for name in NAMES}
     lacking = {
         "a twin": [name for name in NAMES if not callable(reference.twin(name))],
         "a docstring": [name for name in NAMES if not reference.docstring(name).strip()],
         "its docstring": [name for name in NAMES if reference.docstring(name) not in docs[name]],
         "an accuracy test": sorted(set(reference.names("diag")) - set(test_accuracy.NAMES)),
+        "one of the pair": sorted(pairs - with_accuracy_test),
     }
     assert not any(lacking.values()), lacking
 

@@ -404,6 +404,7 @@ for dtype in (np.float32, np.float64, np.float16):
 print("fine")
 """
 
+
 @linux
 @pytest.mark.parametrize("isa", _core.isas())
 def test_nothing_beyond_the_ends_of_arrays_is_touched(isa):
