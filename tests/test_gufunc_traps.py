@@ -271,7 +271,7 @@ def interrupted(n, d, how, handler):
             time.sleep(0.3)
             process.send_signal(signal.SIGINT)
             start = time.perf_counter()
-            printed, _ = process.communicate(timeout=60)
+            printed, _ = process.communicate(timeout=600)
         finally:
             process.kill()
         assert process.returncode == 0
@@ -297,7 +297,7 @@ def test_an_interrupt_ends_a_long_call(n, d, how):
     assert seconds < 5
 
 
-def test_a_signal_handler_that_returns_lets_the_call_finish():
+def test_an_interrupt_whose_handler_returns_lets_the_call_finish():
     printed, _ = interrupted(1, 2**32, "facade", "stays")
     assert printed == f"done True {float(2**31)}\n"
 
