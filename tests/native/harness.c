@@ -136,3 +136,26 @@ void gaussians_free(gaussians *problem) {
     for (int k = 0; k < GKL_MAX_IN; ++k)
         free(problem->in[k]);
 }
+
+/* ---- comparing ---- */
+
+void check_same(const gaussians *x, const manner *how, const results *want, const char *name) {
+    char what[100];
+    results got = solve(x, how);
+    describe(what, sizeof what, x, (int)how->output);
+    check(same(want, &got), "%s: other bits with %s", what, name);
+    results_free(&got);
+}
+
+void check_half(gaussians *x, gkl_output output, int spaced) {
+    manner how = {.output = output, .batch_axes = 1, .nthreads = 1};
+    const gkl_type half = x->type;
+    x->type = GKL_F32;
+    results want = solve(x, &how);
+    x->type = half;
+    for (int k = 0; k < GKL_MAX_IN; ++k)
+        how.in[k] = spaced ? SPACED : ROWS;
+    how.at_end = 1;
+    check_same(x, &how, &want, type_names[half]);
+    results_free(&want);
+}

@@ -95,6 +95,12 @@ void describe(char *text, size_t size, const gaussians *x, int output);
 int output_count(const gaussians *problem, gkl_output output);
 int operand_of(gkl_output output, int k); /* that output k has the shape of; -1: one number */
 
+/* it has these results in this manner, too */
+void check_same(const gaussians *x, const manner *how, const results *want, const char *name);
+
+/* a half type is read as the floats that it holds, numbers in rows or spaced out */
+void check_half(gaussians *x, gkl_output output, int spaced);
+
 /* ---- the groups ---- */
 void test_values(regime kind_of, const char *name, int every_d);
 void test_equal(void);

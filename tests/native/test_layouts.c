@@ -9,15 +9,6 @@
 #include "harness.h"
 #include "reference.h"
 
-static void check_same(const gaussians *x, const manner *how, const results *want,
-                       const char *name) {
-    char what[100];
-    results got = solve(x, how);
-    describe(what, sizeof what, x, (int)how->output);
-    check(same(want, &got), "%s: other bits with %s", what, name);
-    results_free(&got);
-}
-
 /* Every layout of all operands together, and of each half alone, against C order. */
 void test_layouts(void) {
     static const ptrdiff_t sizes[][2] = {{300, 1}, {150, 2}, {60, 5}, {132, 16},
@@ -90,16 +81,7 @@ void test_storage(void) {
         gaussians x;
         gaussians_make(&x, kinds[p], kinds[q], type, GENERIC, 18, 45);
         EACH(i, 18) x.in[0][i * 45] = rounded(type, uniform(-1e-4, 1e-4)); /* subnormal as float16 */
-        EACH_OUTPUT(output, q) EACH(spaced, 2) {
-            manner how = {.output = (gkl_output)output, .batch_axes = 1, .nthreads = 1};
-            x.type = GKL_F32;
-            results want = solve(&x, &how);
-            x.type = type;
-            EACH(k, GKL_MAX_IN) how.in[k] = spaced ? SPACED : ROWS;
-            how.at_end = 1;
-            check_same(&x, &how, &want, type_names[type]);
-            results_free(&want);
-        }
+        EACH_OUTPUT(output, q) EACH(spaced, 2) check_half(&x, (gkl_output)output, spaced);
         gaussians_free(&x);
     }
     group_end();
