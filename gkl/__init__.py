@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
-
 from gkl import _start as _start  # the extension and its instruction set, before all else
 from gkl import ufuncs
 from gkl._core import DiagNormal, FullNormal, LowRankNormal
@@ -29,7 +27,6 @@ from gkl.errors import InvalidGaussianError
 from gkl.gradients import kl_and_grad
 from gkl.threads import get_num_threads, num_threads, set_num_threads
 
-__version__ = _version("gkl")
 __all__ = [
     "DiagNormal",
     "FullNormal",
@@ -49,3 +46,11 @@ __all__ = [
     "show_config",
     "ufuncs",
 ]
+
+
+def __getattr__(name: str) -> str:
+    if name != "__version__":
+        raise AttributeError(f"module 'gkl' has no attribute {name!r}")
+    from importlib.metadata import version  # only here: it takes longer than all of gkl
+
+    return version("gkl")

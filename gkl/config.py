@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -41,8 +40,10 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         raise ValueError(f"mode= takes 'stdout' or 'dicts', not {mode!r}")
     import scipy  # only here: it would slow down the import of gkl
 
+    import gkl
+
     config: dict[str, dict[str, Any]] = {
-        "gkl": {"version": version("gkl")},
+        "gkl": {"version": gkl.__version__},
         "ISA": {"chosen": _core.isa(), "available": _core.isas()},
         "Threads": {"OpenMP": _core.has_openmp(), "number": _core.threads()},
         "Python": {"version": platform.python_version(), "machine": platform.machine()},
