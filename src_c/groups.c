@@ -106,6 +106,8 @@ static ptrdiff_t judge(gkl_batch *b) {
         if (isinf(value) && is_finite(b, lane))
             continue;
         ++bad;
+        if (b->group.in[GKL_WEIGHT]) /* which no weight may make 0 */
+            gkl_write(plan->is_f64, (char *)b->group.in[GKL_WEIGHT] + lane * plan->size, 1);
         for (int k = 0; k < GKL_MAX_OUT; ++k) {
             char *x = b->group.out[k];
             for (ptrdiff_t i = 0; x && i < gkl_packed_output(plan, k); ++i)

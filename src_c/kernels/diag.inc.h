@@ -266,10 +266,10 @@ INLINE void FN(diag_vector)(const REAL *const *in, REAL *const *out, REAL *const
     if (what == GKL_GRAD) {
         if (in[GKL_WEIGHT]) {
             const vec weight = vload(in[GKL_WEIGHT]), zero = vset(0);
-            const mask counts = vless(zero, vabs(weight)); /* 0 times an overflow is 0 here */
-            x.slope = vselect(counts, x.slope * weight, zero);
-            x.d_scale_p = vselect(counts, x.d_scale_p * weight, zero);
-            x.negative_d_scale_q = vselect(counts, x.negative_d_scale_q * weight, zero);
+            const mask nothing = vless_equal(vabs(weight), zero); /* 0 times an overflow is 0 here */
+            x.slope = vselect(nothing, zero, x.slope * weight);
+            x.d_scale_p = vselect(nothing, zero, x.d_scale_p * weight);
+            x.negative_d_scale_q = vselect(nothing, zero, x.negative_d_scale_q * weight);
         }
         if (out[1])
             vstore(out[1], x.slope);

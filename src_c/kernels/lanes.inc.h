@@ -22,7 +22,7 @@ INLINE void FN(transpose)(vec *x) {
 }
 
 /* to[j stride], or to[place[j]], = element j of every lane's row, j < n, of which `readable` >= n may
- * be read; what lies `ahead` bytes further will be wanted soon */
+ * be read; what lies `ahead` bytes further, if not 0, will be wanted soon */
 static void FN(pack)(const void *const *lane, ptrdiff_t n, ptrdiff_t readable, void *to,
                      ptrdiff_t stride, const int *place, ptrdiff_t ahead) {
     vec *out = to;
@@ -33,7 +33,8 @@ static void FN(pack)(const void *const *lane, ptrdiff_t n, ptrdiff_t readable, v
         const int part = readable < LANES ? (int)n : LANES;
         for (int i = 0; i < LANES; ++i) {
             const REAL *from = (const REAL *)lane[i] + first;
-            __builtin_prefetch((const char *)from + ahead, 0, 2);
+            if (ahead)
+                __builtin_prefetch((const char *)from + ahead, 0, 2);
             x[i] = part == LANES ? vload(from) : vload_part(from, part);
         }
         FN(transpose)(x);
@@ -46,12 +47,12 @@ static void FN(pack)(const void *const *lane, ptrdiff_t n, ptrdiff_t readable, v
 static void FN(unpack)(const void *from, ptrdiff_t n, const void *factor, void *const *lane) {
     const vec *in = from;
     const vec times = factor ? *(const vec *)factor : vset(1);
-    const mask counts = vless(vset(0), vabs(times)); /* 0 times an overflow is 0 here */
+    const mask nothing = vless_equal(vabs(times), vset(0)); /* 0 times an overflow is 0 here */
     for (ptrdiff_t j = 0; j < n; j += LANES) {
         const int count = n - j < LANES ? (int)(n - j) : LANES;
         vec x[LANES] = {{0}};
         for (int i = 0; i < count; ++i)
-            x[i] = factor ? vselect(counts, in[j + i] * times, vset(0)) : in[j + i];
+            x[i] = factor ? vselect(nothing, vset(0), in[j + i] * times) : in[j + i];
         FN(transpose)(x);
         for (int i = 0; i < LANES; ++i)
             if (lane[i]) {
