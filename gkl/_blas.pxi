@@ -8,6 +8,7 @@
 
 from cpython.exc cimport PyErr_SetInterrupt
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from libc.string cimport memset
 
 cdef extern from "blas.h" nogil:
     ctypedef void (*gkl_blas_function)()
@@ -48,16 +49,18 @@ def use_blas(dict functions):
     """Use these, such as `scipy_blas()`, from now on in the whole process; None: none."""
     cdef gkl_blas blas
     cdef int is_f64
-    gkl_find_blas_by(NULL)
     if functions is None:
+        gkl_find_blas_by(NULL)
         gkl_use_blas(NULL)
         return
+    memset(&blas, 0, sizeof(blas))  # with its padding, by which tables are compared
     blas.ilp64 = -1
     for is_f64 in range(2):
         _take(functions, "sd"[is_f64] + "potrf", &blas, &blas.potrf[is_f64])
         _take(functions, "sd"[is_f64] + "trsm", &blas, &blas.trsm[is_f64])
         _take(functions, "sd"[is_f64] + "gemm", &blas, &blas.gemm[is_f64])
     gkl_use_blas(&blas)
+    gkl_find_blas_by(NULL)  # after that: nobody finds neither
 
 
 cdef int _find_scipy() noexcept with gil:

@@ -10,10 +10,11 @@
 #include <pthread.h>
 #endif
 
+#include <stdlib.h>
+
 #include "large.h"
 
-static gkl_blas table;
-static const gkl_blas *in_use;
+static const gkl_blas *in_use; /* one that was in use may still be: it is never freed */
 static int (*find)(void);
 
 void gkl_find_blas_by(int (*function)(void)) {
@@ -55,7 +56,8 @@ static void find_library(void) {
     get_threads = NULL;
     set_threads = NULL;
     set_by = NULL;
-    if (!in_use || !dladdr(*(void **)&table.potrf[1], &where) || !where.dli_fname)
+    const gkl_blas *blas = __atomic_load_n(&in_use, __ATOMIC_RELAXED);
+    if (!blas || !dladdr(*(void *const *)&blas->potrf[1], &where) || !where.dli_fname)
         return;
     void *library = dlopen(where.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
     if (!library) /* the program itself */
@@ -109,8 +111,14 @@ static void begin(void) {
     pthread_mutex_lock(&lock);
 }
 
+/* who is in the old library has its threads back, who holds the new one none of them */
 static void end(void) {
+    if (holds && set_by && before > 1)
+        set_threads(before);
     find_library();
+    before = 0;
+    if (holds && set_by && (before = get_threads()) > 1)
+        set_threads(1);
     pthread_mutex_unlock(&lock);
 }
 #else
@@ -126,11 +134,13 @@ static void end(void) {}
 #endif
 
 void gkl_use_blas(const gkl_blas *blas) {
+    gkl_blas *table = NULL;
     begin();
-    __atomic_store_n(&in_use, NULL, __ATOMIC_RELEASE);
-    if (blas) {
-        table = *blas;
-        __atomic_store_n(&in_use, &table, __ATOMIC_RELEASE);
-    }
+    if (blas && in_use && memcmp(blas, in_use, sizeof *blas) == 0)
+        table = (gkl_blas *)in_use;
+    else if (blas && (table = malloc(sizeof *table)))
+        *table = *blas;
+    if (table != in_use)
+        __atomic_store_n(&in_use, table, __ATOMIC_RELEASE);
     end();
 }

@@ -12,7 +12,7 @@ enum { ALIGNMENT = 64 };
 
 ptrdiff_t gkl_do_items(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t rows,
                        double *sums) {
-    gkl_item item = {.job = plan->job, .nthreads = plan->inner_threads};
+    gkl_item item = {.job = plan->job, .blas = plan->blas, .nthreads = plan->inner_threads};
     char *memory = malloc(gkl_large_work(plan->job) + ALIGNMENT);
     ptrdiff_t bad = 0;
     if (!memory)

@@ -31,11 +31,11 @@ typedef struct {
     int nthreads;
 } space;
 
-static space space_of(const gkl_job *job, int nthreads) {
+static space space_of(const gkl_job *job, const gkl_blas *blas, int nthreads) {
     const ptrdiff_t d = job->dim, tiles = (d + BLOCK - 1) / BLOCK;
     /* rows begin at cache lines, and not at those of one set */
     const ptrdiff_t ld = tiles * BLOCK + CACHE_LINE / (ptrdiff_t)sizeof(float);
-    return (space){gkl_blas_in_use(), d, ld, tiles, d > SERIAL_DIM ? nthreads : 1};
+    return (space){blas, d, ld, tiles, d > SERIAL_DIM ? nthreads : 1};
 }
 
 static ptrdiff_t extent(const space *s, ptrdiff_t tile) {
@@ -84,7 +84,7 @@ static double tally_total(const tally *t) { return gkl_sum_of(t->sum, t->rest); 
 #include LARGE_FILES
 
 size_t gkl_large_work(const gkl_job *job) {
-    const space s = space_of(job, 1);
+    const space s = space_of(job, NULL, 1);
     const size_t size = job->storage == GKL_F64 ? sizeof(double) : sizeof(float);
     const size_t matrix = round_up((size_t)(s.d * s.ld) * size),
                  vector = round_up((size_t)s.d * sizeof(double));
@@ -140,9 +140,9 @@ static gkl_way way;
 
 void gkl_set_way(gkl_way which) { __atomic_store_n(&way, which, __ATOMIC_RELAXED); }
 
-int gkl_prefers_large(const gkl_job *job, ptrdiff_t items) {
+const gkl_blas *gkl_prefers_large(const gkl_job *job, ptrdiff_t items) {
     const gkl_way which = __atomic_load_n(&way, __ATOMIC_RELAXED);
     if (which == GKL_BY_LANES || job->dim < 1 || (which == GKL_BY_RULE && !is_worth_it(job, items)))
-        return 0;
-    return gkl_blas_in_use() != NULL;
+        return NULL;
+    return gkl_blas_in_use();
 }

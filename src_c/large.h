@@ -11,6 +11,7 @@
 /* One item of a job. */
 typedef struct {
     const gkl_job *job; /* of which batch strides are not looked at */
+    const gkl_blas *blas;
     const char *in[GKL_MAX_IN];
     char *out[GKL_MAX_OUT];    /* NULL: not wanted */
     double *sum[GKL_MAX_OUT];  /* gradients: if not NULL, add to these, with the rests behind them, */
@@ -24,9 +25,9 @@ size_t gkl_large_work(const gkl_job *job);
 /* 0, or 1 for a bad item, whose outputs are NaN.  The bits do not depend on the threads. */
 int gkl_large_item(const gkl_item *item);
 
-/* Is BLAS there, and is it the faster way to this many items of this job?  Depends on neither the
- * threads nor the outputs, so that all of them belong together. */
-int gkl_prefers_large(const gkl_job *job, ptrdiff_t items);
+/* BLAS, if it is there and the faster way to this many items of this job, or NULL.  Depends on
+ * neither the threads nor the outputs, so that all of them belong together. */
+const gkl_blas *gkl_prefers_large(const gkl_job *job, ptrdiff_t items);
 
 /* The table in use, or NULL. */
 const gkl_blas *gkl_blas_in_use(void);

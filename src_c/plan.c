@@ -11,8 +11,8 @@ enum {
     SUM_TASK = 1 << 16,          /* the same when a task ends with sums to be put together */
     GROUP_TASK = 1 << 20,        /* work of a task of groups, and groups that it has at most */
     MOST_GROUPS = 64,
-    MOST_SUMS = 64,              /* blocks whose sums are put together, */
-    MOST_MATRIX_SUMS = 16,       /* each as large as the gradients themselves */
+    MOST_SUMS = 64,              /* sums that are put together, */
+    MOST_MATRIX_SUMS = 16,       /* each as large as one of the gradients themselves */
     STREAM_BYTES = 16 * (1 << 20) /* gradients beyond this size pass the cache by */
 };
 
@@ -143,7 +143,7 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
     plan->failed = 0;
     plan_axes(plan);
     plan_sums(plan);
-    plan->is_large = plan->is_full && gkl_prefers_large(job, plan->kept * plan->rows);
+    plan->blas = plan->is_full ? gkl_prefers_large(job, plan->kept * plan->rows) : NULL;
     plan->inner_threads = 1;
     plan->column = !plan->group && prefer_columns(plan);
     plan->stream = !plan->group && prefer_stream(plan);
@@ -151,12 +151,13 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
     const ptrdiff_t dim = gkl_max(job->dim, 1);
     const ptrdiff_t length = plan->group ? dim : gkl_min(dim, GKL_SEGMENT);
     const ptrdiff_t size = plan->group ? plan->work : length;
-    const ptrdiff_t most_sums = plan->group ? MOST_MATRIX_SUMS : MOST_SUMS;
+    const ptrdiff_t all_sums = plan->group ? MOST_MATRIX_SUMS : MOST_SUMS;
+    const ptrdiff_t most_sums = gkl_max(all_sums / gkl_max(plan->kept, 1), 1);
     plan->segments = plan->group ? 1 : gkl_ceil(dim, GKL_SEGMENT);
     plan->kept_per_task = 1;
     plan->chunk = 0;
     if (job->nsum) {
-        const ptrdiff_t least = plan->is_large ? 1 : gkl_max(SUM_TASK / size, GKL_SUM_LANES * 4);
+        const ptrdiff_t least = plan->blas ? 1 : gkl_max(SUM_TASK / size, GKL_SUM_LANES * 4);
         plan->rows_per_task = gkl_max(least, gkl_ceil(plan->rows, most_sums));
         if (plan->rows <= plan->rows_per_task)
             plan->kept_per_task = gkl_max(SUM_TASK / size / gkl_max(plan->rows, 1), 1);
@@ -164,9 +165,9 @@ void gkl_make_plan(gkl_plan *plan, const gkl_job *job) {
             plan->chunk += 2 * gkl_width(plan, k, length);
     } else {
         const ptrdiff_t lanes = plan->table->lanes[plan->is_f64];
-        const ptrdiff_t unit = plan->column                     ? GKL_COLUMN_ROWS
-                               : plan->group && !plan->is_large ? lanes
-                                                                : 1;
+        const ptrdiff_t unit = plan->column                 ? GKL_COLUMN_ROWS
+                               : plan->group && !plan->blas ? lanes
+                                                            : 1;
         const ptrdiff_t units = plan->group ? gkl_min(GROUP_TASK / size / unit, MOST_GROUPS)
                                             : TASK / size / unit;
         plan->rows_per_task = gkl_max(units, 1) * unit;

@@ -13,6 +13,7 @@
 #ifndef GKL_PLAN_H
 #define GKL_PLAN_H
 
+#include "blas.h"
 #include "internal.h"
 
 enum { GKL_MAX_SUMS = GKL_MAX_TERMS + GKL_MAX_GRAD };
@@ -29,7 +30,7 @@ typedef struct {
     gkl_elementwise *elementwise; /* of diagonal Gaussians, or */
     gkl_group_kernel *group;      /* of the others, items side by side */
     int is_full;                  /* panels, with tiles of this size, not the low-rank kernel */
-    int is_large;                 /* nor that: one item at a time, by BLAS */
+    const gkl_blas *blas;         /* nor that, but one item at a time by this */
     int inner_threads;            /* of which each has these */
     ptrdiff_t tile;
     ptrdiff_t work;               /* about how much an item is */

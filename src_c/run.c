@@ -56,7 +56,7 @@ static void task(void *context, ptrdiff_t index) {
                    + ((k * plan->blocks + block) * plan->segments + segment) * plan->chunk;
         if (sums)
             memset(sums, 0, (size_t)plan->chunk * sizeof *sums);
-        const ptrdiff_t found = plan->is_large ? gkl_do_items(plan, k, row, rows, sums)
+        const ptrdiff_t found = plan->blas ? gkl_do_items(plan, k, row, rows, sums)
                                 : plan->group  ? gkl_do_groups(plan, k, row, rows, sums)
                                             : gkl_do_rows(plan, k, row, rows, first, length, sums);
         if (found < 0)
@@ -174,7 +174,7 @@ static int run(gkl_plan *plan) {
         if (!plan->partials)
             return GKL_NO_MEMORY;
     }
-    if (plan->is_large && plan->tasks < nthreads) /* threads within the items */
+    if (plan->blas && plan->tasks < nthreads) /* threads within the items */
         plan->inner_threads = nthreads;
     const int status = do_tasks(plan, large && plan->inner_threads == 1 ? nthreads : 1);
     if (status == 0 && plan->partials)

@@ -174,7 +174,7 @@ static int FN(read_pair)(const gkl_item *item, FN(pair) *t) {
     const gkl_job *job = item->job;
     const space *s = &t->s;
     char *work = item->work;
-    *t = (FN(pair)){.s = space_of(job, item->nthreads),
+    *t = (FN(pair)){.s = space_of(job, item->blas, item->nthreads),
                     .inverted = job->p == GKL_PRECISION && job->q == GKL_PRECISION};
     t->delta = FN(take)(&work, (size_t)s->d, sizeof(REAL));
     t->y = FN(take)(&work, (size_t)s->d, sizeof(REAL));
