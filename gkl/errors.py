@@ -123,6 +123,19 @@ class _At:
                 return f"{self.at(i, j)} = {float(row[j])!r} {words}"
         return ""
 
+    def beyond(self) -> str:
+        """A scale that is no number as a variance."""
+        if self.name not in ("std", "logvar"):
+            return ""
+        x = np.asarray(self.values, float)
+        with np.errstate(all="ignore"):
+            variance = x * x if self.name == "std" else np.exp(x)
+        normal = (variance >= np.finfo(float).tiny) & (variance <= np.finfo(float).max)
+        if normal.all():
+            return ""
+        j = int(np.argmin(normal))
+        return f"{self.at(j)} = {float(x[j])!r} is beyond float64 as a variance"
+
     def not_definite(self, dtype: Any) -> str:
         """Where LAPACK's Cholesky factorization of a symmetric matrix ends too early."""
         from scipy.linalg import lapack
@@ -143,6 +156,9 @@ def _not_found(owners: dict[str, Any], item: tuple[int, ...], dtype: Any) -> str
             doubtful.insert(0 if is_bad else len(doubtful), at.at())
         elif "factor" in x.parameters:
             doubtful.append(owner)
+    for owner, x in owners.items():
+        if words := _At(owner, x.parameter, x.parameters[x.parameter], item).beyond():
+            return words
     if doubtful:
         return f"{doubtful[0]} is not positive definite to working precision"
     return "a parameter that was changed during the call"

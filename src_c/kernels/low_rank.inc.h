@@ -113,8 +113,9 @@ static ptrdiff_t low_rank_work_f32(const gkl_group *group) {
 #include "low_rank_value.inc.h"
 #include "low_rank_gradient.inc.h"
 
-/* variances of any kind of scale, in place or computed */
-static const vec *low_rank_variances(const gkl_group *g, int kind, const vec *scale, vec *to) {
+/* Variances of any kind of scale, in place or computed.  Beyond double, there is no way to them. */
+static const vec *low_rank_variances(const gkl_group *g, int kind, const vec *scale, vec *to,
+                                     vec *poison) {
     if (kind == GKL_VAR || kind == GKL_LOW_RANK)
         return scale;
     for (ptrdiff_t i = 0; i < g->dim; ++i) {
@@ -127,6 +128,7 @@ static const vec *low_rank_variances(const gkl_group *g, int kind, const vec *sc
             t = FN(exp_parts)(scale[i], &k, 1);
             to[i] = vscale(vset(1) + t, k + k);
         }
+        *poison = vselect(vpositive(to[i]), *poison, vset((REAL)NAN));
     }
     return to;
 }
@@ -162,13 +164,15 @@ static ptrdiff_t low_rank_work_f64(const gkl_group *g) {
 
 static void low_rank_group_f64(const gkl_group *group) {
     const ptrdiff_t d = group->dim, r = group->rank_p, s = group->rank_q, rank = r > s ? r : s;
-    const vec half = vset((REAL)0.5), poison = low_rank_poison(group);
+    const vec half = vset((REAL)0.5);
+    vec poison = low_rank_poison(group);
     vec *const *out = (vec *const *)group->out;
     vec *work = group->work;
-    const vec *var_p = low_rank_variances(group, (int)group->p, group->in[1], work);
+    const vec *var_p = low_rank_variances(group, (int)group->p, group->in[1], work, &poison);
     const vec *var_q = group->output == GKL_ENTROPY
                            ? NULL
-                           : low_rank_variances(group, (int)group->q, group->in[3], work + d);
+                           : low_rank_variances(group, (int)group->q, group->in[3], work + d,
+                                                &poison);
     work += 2 * d;
     const vec *factor_p = group->in[GKL_FACTOR_P], *factor_q = group->in[GKL_FACTOR_Q];
     const low_rank_side p = {d, r, factor_p ? factor_p : work, var_p, group->in[0]};
