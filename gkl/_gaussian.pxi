@@ -257,9 +257,10 @@ cdef class Gaussian:
 
         Notes
         -----
-        The factors are those of the arrays as they are now.  They are used wherever a function
-        computes in their type; where another Gaussian takes the computation from float32 to
-        float64, it factors anew.
+        The matrices are copied, so that they stay those of the factors whatever becomes of the
+        caller's array.  The factors are used wherever a function computes in their type; where
+        another Gaussian takes the computation from float32 to float64, it factors anew.  Those of
+        precisions are of use beside another precision, which needs no inverse.
 
         Examples
         --------
@@ -275,8 +276,8 @@ cdef class Gaussian:
             return self
         cdef Gaussian made = self
         if self.factors is None:
-            made = self.like((self.mean, self.scale))
-            [factors], _, _ = evaluate("factor", self, None, (0,), None, None, 0)
+            made = self.like((self.mean, _frozen(np.array(self.scale))))
+            [factors], _, _ = evaluate("factor", made, None, (0,), None, None, 0)
             made.factors = _frozen(factors)
         if must_raise and self.dim > 0:
             bad = np.isnan(np.broadcast_to(made.factors[..., 0, 0], self.batch_shape))

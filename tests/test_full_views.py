@@ -251,7 +251,7 @@ def test_prepare(kind, dtype):
     prepared = q.prepare()
     assert prepared == q
     assert repr(prepared) == repr(q)
-    assert getattr(prepared, kind) is getattr(q, kind)
+    assert not np.shares_memory(getattr(prepared, kind), getattr(q, kind))
     result = np.float64 if q.dtype == np.float64 else np.float32
     factor = prepared.cholesky
     assert (factor.shape, factor.dtype, factor.flags.writeable) == ((5, 5), result, False)
@@ -281,16 +281,22 @@ def test_prepared_factors_change_no_bits(kinds, dtype):
         same_bits((found[0], *arrays(*found[1:])), (expected[0], *arrays(*expected[1:])))
 
 
-def test_prepared_factors_are_what_is_computed_with():
-    q = gaussian("cov", (5,))
+@pytest.mark.parametrize("d", [4, 70])  # side by side, and by BLAS
+@pytest.mark.parametrize("kind", ["cov", "precision"])
+def test_prepared_factors_are_what_is_computed_with(kind, d):
+    """With others in their place, results are others."""
+    q = gaussian(kind, (5,), d=d)
     prepared, expected = q.prepare(), gkl.entropy(q)
-    copied = pickle.loads(pickle.dumps(prepared))
-    for x in (prepared, copied):
-        x.cov[...] += 7 * np.tri(4, 4, -1)  # has no factors
+    for x in (prepared, pickle.loads(pickle.dumps(prepared))):
         same_bits(gkl.entropy(x), expected)
-        same_bits(gkl.entropy(x[1:].reshape(2, 2)), expected[1:].reshape(2, 2))
+        restore, (structure, parameters, factors) = x.__reduce__()
+        other = restore(structure, parameters, factors / 2)
+        assert (np.abs(gkl.entropy(other) - expected) > 1e-3).all()
+        same_bits(gkl.entropy(other[1:].reshape(2, 2)), gkl.entropy(other)[1:].reshape(2, 2))
         assert not x.cholesky.flags.writeable
         assert not x[1:].cholesky.flags.writeable
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(x[1:], kind)[...] = 0
 
 
 def test_factors_of_another_type_are_not_used():
