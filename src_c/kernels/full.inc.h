@@ -233,6 +233,21 @@ typedef struct {
     FN(tally) cov, mean;
 } FN(shares);
 
+/* The same of any pivots.  The square of a given root may be out of range; then the roots tell. */
+static FN(ratio) FN(pivot_ratio_careful)(const FN(pair) *t, ptrdiff_t k) {
+    const vec a = t->a.pivot[k], b = t->b.pivot[k], zero = vset(0), low = vset(SMALLEST_NORMAL);
+    const mask inside = vboth(vboth(vless_equal(low, a), vless_equal(low, b)),
+                              vless_equal(vmax(a, b), vset(LARGEST)));
+    vec of_a, of_b;
+    const vec m = vsplit(t->a.root[k], &of_a), n = vsplit(t->b.root[k], &of_b);
+    const vec l = vscale(m, vmin(vmax(of_a - of_b, vset(-EXPONENT_BIAS)), vset(EXPONENT_BIAS)));
+    return FN(ratio_careful)(
+        vselect(inside, a, l * l), vselect(inside, b, n * n),
+        vselect(inside, t->excess[k], (l - n) * (l + n)), OF_DIFFERENCE,
+        vselect(inside, a, m * m), vselect(inside, b, n * n),
+        vselect(inside, zero, (of_a - of_b) + (of_a - of_b)), 0);
+}
+
 /* what the pivots k of A and B, and their logarithms, are to each other */
 INLINE FN(ratio) FN(pivot_ratio)(const FN(pair) *t, ptrdiff_t k) {
     const vec a = t->a.pivot[k], b = t->b.pivot[k], low = vset(ORDINARY_LOW);
@@ -241,7 +256,7 @@ INLINE FN(ratio) FN(pivot_ratio)(const FN(pair) *t, ptrdiff_t k) {
     const vec inverse = t->b.inverse[k] * t->b.inverse[k];
     FN(ratio) r = FN(ratio_ordinary)(a, b, inverse, t->excess[k], OF_DIFFERENCE, 0);
     if (__builtin_expect(!vall(plain), 0)) {
-        const FN(ratio) s = FN(ratio_careful)(a, b, t->excess[k], OF_DIFFERENCE, a, b, vset(0), 0);
+        const FN(ratio) s = FN(pivot_ratio_careful)(t, k);
         r.ratio = vselect(plain, r.ratio, s.ratio);
         r.log = vselect(plain, r.log, s.log);
         r.phi = vselect(plain, r.phi, s.phi);
@@ -259,12 +274,6 @@ static FN(shares) FN(divide)(const FN(pair) *t) {
     return s;
 }
 
-/* NaN where one of the two has no Cholesky factor */
-INLINE vec FN(where_both_definite)(const FN(pair) *t, vec value) {
-    return FN(where_definite)(&t->a, t->d, FN(where_definite)(&t->b, t->d, value));
-}
-
-INLINE vec FN(kl)(const FN(pair) *t, const FN(shares) *s) {
-    const vec value = FN(tally_total)(&s->cov, (REAL)0.5) + FN(tally_total)(&s->mean, (REAL)0.5);
-    return FN(where_both_definite)(t, value);
+INLINE vec FN(kl)(const FN(shares) *s) {
+    return FN(tally_total)(&s->cov, (REAL)0.5) + FN(tally_total)(&s->mean, (REAL)0.5);
 }

@@ -14,22 +14,28 @@ INLINE void FN(put)(const gkl_group *g, int place, vec x) {
         *(vec *)g->out[place] = x;
 }
 
-static void FN(add_logs)(const vec *pivot, ptrdiff_t d, REAL sign, FN(tally) *total) {
+/* of the pivots; where their squares are out of range, of the roots */
+static void FN(add_logs)(const FN(side) *s, ptrdiff_t d, REAL sign, FN(tally) *total) {
     for (ptrdiff_t k = 0; k < d; ++k) {
+        const mask inside = vboth(vless_equal(vset(SMALLEST_NORMAL), s->pivot[k]),
+                                  vless_equal(s->pivot[k], vset(LARGEST)));
+        const vec times = vselect(inside, vset(sign), vset(2 * sign));
         vec low;
-        const vec high = FN(log_parts)(pivot[k], &low);
-        FN(tally_add)(total, vset(sign) * high);
-        FN(tally_add)(total, vset(sign) * low);
+        const vec high = FN(log_parts)(vselect(inside, s->pivot[k], s->root[k]), &low);
+        FN(tally_add)(total, times * high);
+        FN(tally_add)(total, times * low);
     }
 }
 
 /* The share of the covariances in twice the Jeffreys divergence, and the mean's the other way.
  * X is lower triangular and (La^-1 Delta)^T, which is in the work space, upper: they meet on the
- * diagonal, in w_kk - 1/w_kk. */
+ * diagonal, in w_kk - 1/w_kk, w_kk = 1 + x_kk. */
 static void FN(add_jeffreys)(const FN(pair) *t, FN(shares) *s) {
     vec *xi = t->work, *y = xi + FN(triangle_size)(t->d);
-    for (ptrdiff_t k = 0; k < t->d; ++k)
-        FN(tally_add)(&s->cov, t->excess[k] / t->b.pivot[k] * (t->excess[k] / t->a.pivot[k]));
+    for (ptrdiff_t k = 0; k < t->d; ++k) {
+        const vec x = *FN(at)(t->x, k, k), w = vfma(x, x, x + x) * (t->b.root[k] / t->a.root[k]);
+        FN(tally_add)(&s->cov, w * w);
+    }
     FN(add_squares)(t->x, t->tiles, &s->cov);
     FN(add_squares)(xi, t->tiles, &s->cov);
     memcpy(y, t->delta, (size_t)t->d * sizeof(vec));
@@ -44,8 +50,9 @@ static void FN(add_jeffreys)(const FN(pair) *t, FN(shares) *s) {
 static void FN(values)(const gkl_group *g, const FN(pair) *t) {
     const vec half = vset((REAL)0.5);
     const FN(shares) s = FN(divide)(t);
+    const mask both = vboth(FN(definite)(&t->a, t->d), FN(definite)(&t->b, t->d));
     if (g->output == GKL_VALUE || g->output == GKL_GRAD) {
-        FN(put)(g, 0, FN(kl)(t, &s));
+        FN(put)(g, 0, FN(where)(both, FN(kl)(&s)));
         return;
     }
     FN(shares) other;
@@ -53,7 +60,7 @@ static void FN(values)(const gkl_group *g, const FN(pair) *t) {
     if (g->output == GKL_JEFFREYS) {
         other.mean = s.mean;
         FN(add_jeffreys)(t, &other);
-        FN(put)(g, 0, FN(kl)(t, &other));
+        FN(put)(g, 0, FN(where)(both, FN(kl)(&other)));
         return;
     }
     FN(tally) trace = other.cov, logdet = other.cov, logs = other.cov;
@@ -64,19 +71,18 @@ static void FN(values)(const gkl_group *g, const FN(pair) *t) {
         FN(tally_add)(&logdet, -r.log);
     }
     if (g->output == GKL_CROSS) {
-        FN(add_logs)(t->inverted ? t->a.pivot : t->b.pivot, t->d, t->inverted ? -1 : 1, &logs);
+        FN(add_logs)(t->inverted ? &t->a : &t->b, t->d, t->inverted ? -1 : 1, &logs);
         const vec value =
             half * (FN(tally_total)(&logs, 1) + vset((REAL)t->d * LOG_2_PI))
             + (FN(tally_total)(&trace, (REAL)0.5) + FN(tally_total)(&s.mean, (REAL)0.5));
-        FN(put)(g, 0, FN(where_both_definite)(t, value));
+        FN(put)(g, 0, FN(where)(both, value));
         return;
     }
-    FN(put)(g, 0, FN(tally_total)(&s.mean, 1));
-    FN(put)(g, 1, FN(tally_total)(&trace, 1));
-    FN(put)(g, 2, FN(tally_total)(&logdet, 1));
-    FN(put)(g, 3, FN(kl)(t, &s));
-    FN(put)(g, 4, FN(tally_total)(&s.mean, (REAL)0.5));
-    FN(put)(g, 5, FN(tally_total)(&s.cov, (REAL)0.5));
+    const vec terms[] = {FN(tally_total)(&s.mean, 1),         FN(tally_total)(&trace, 1),
+                         FN(tally_total)(&logdet, 1),         FN(kl)(&s),
+                         FN(tally_total)(&s.mean, (REAL)0.5), FN(tally_total)(&s.cov, (REAL)0.5)};
+    for (int k = 0; k < COUNT(terms); ++k)
+        FN(put)(g, k, FN(where)(both, terms[k]));
 }
 
 /* k_kk of N or M + y y^T, times this, in the units of the diagonal Gaussian's parameter */
@@ -185,16 +191,17 @@ static void FN(single)(const gkl_group *g) {
     FN(factor)(&s, d);
     if (g->output == GKL_FACTOR) {
         memcpy(g->out[0], s.l, (size_t)FN(triangle_size)(d) * sizeof(vec));
-        *(vec *)g->out[0] = FN(where_definite)(&s, d, *(vec *)g->out[0]);
+        *(vec *)g->out[0] = FN(where)(FN(definite)(&s, d), d > 0 ? *(vec *)g->out[0] : vset(0));
         return;
     }
     FN(tally) logs;
     memset(&logs, 0, sizeof logs);
-    FN(add_logs)(s.pivot, d, g->p == GKL_PRECISION ? -1 : 1, &logs);
+    FN(add_logs)(&s, d, g->p == GKL_PRECISION ? -1 : 1, &logs);
     vec value = vset((REAL)0.5) * (FN(tally_total)(&logs, 1) + vset((REAL)d * (1 + LOG_2_PI)));
+    value = FN(where)(FN(definite)(&s, d), value);
     for (ptrdiff_t i = 0; i < FN(triangle_size)(d); ++i) /* NaN where a factor is not finite */
         value = vfma(s.l[i], vset(0), value);
-    FN(put)(g, 0, FN(where_definite)(&s, d, value));
+    FN(put)(g, 0, value);
 }
 
 /* The most frequent work on the smallest matrices, those of one tile: here the compiler knows as much,

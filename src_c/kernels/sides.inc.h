@@ -57,7 +57,7 @@ static void FN(read_diagonal)(FN(side) *s, ptrdiff_t d) {
         const vec l = *FN(at)(s->l, k, k);
         s->root[k] = l;
         s->inverse[k] = vset(1) / l;
-        s->pivot[k] = vselect(vpositive(l), l * l, vset((REAL)NAN));
+        s->pivot[k] = l * l;
     }
     s->factored = 1;
 }
@@ -68,7 +68,8 @@ INLINE void FN(read_root)(FN(side) *s, ptrdiff_t d) {
     s->factored = 1;
 }
 
-/* the factor that the caller has, and the pivots as cholesky finds them, to the bit */
+/* The factor that the caller has, and the pivots as cholesky finds them, to the bit if it has found
+ * that factor; one by BLAS, say, of a matrix that is hardly definite may have others. */
 static void FN(adopt)(FN(side) *s, ptrdiff_t d) {
     for (ptrdiff_t k = 0; k < FN(tiles)(d) * TILE; ++k) {
         vec pivot = *FN(at)(s->l, k, k);
@@ -76,8 +77,9 @@ static void FN(adopt)(FN(side) *s, ptrdiff_t d) {
             const vec l = *FN(at)(s->given, k, j);
             pivot = vfnma(l, l, pivot);
         }
-        s->pivot[k] = pivot;
-        s->inverse[k] = vset(1) / *FN(at)(s->given, k, k);
+        const vec root = *FN(at)(s->given, k, k);
+        s->pivot[k] = vselect(vpositive(pivot), pivot, root * root);
+        s->inverse[k] = vset(1) / root;
     }
     s->l = (vec *)s->given; /* which is not written to */
     FN(read_root)(s, d);
@@ -140,7 +142,7 @@ static void FN(read_scale)(FN(side) *s, ptrdiff_t d, const vec *scale) {
             root = vsqrt(v);
         } else if (k < d && s->kind == GKL_STD) {
             root = scale[k];
-            v = vselect(vpositive(root), root * root, vset((REAL)NAN));
+            v = root * root;
         } else if (k < d && s->kind == GKL_LOGVAR) {
             const vec growth = one + FN(exp_parts)(scale[k], &e, 1);
             v = vscale(growth, e + e);
@@ -205,10 +207,17 @@ static void FN(apply)(const FN(side) *s, ptrdiff_t d, const gkl_factor_use how, 
     }
 }
 
-/* NaN where a pivot is not positive */
-static vec FN(where_definite)(const FN(side) *s, ptrdiff_t d, vec value) {
+/* has it a Cholesky factor? */
+static mask FN(definite)(const FN(side) *s, ptrdiff_t d) {
     mask good = vless(vset(0), vset(1));
     for (ptrdiff_t k = 0; k < d; ++k)
-        good = vboth(good, vpositive(s->pivot[k]));
-    return vselect(good, value, vset((REAL)NAN));
+        good = vboth(good, vpositive(s->root[k]));
+    return good;
+}
+
+/* NaN elsewhere; what is NaN in spite of it has overflown */
+INLINE vec FN(where)(mask definite, vec value) {
+    const vec infinity = vset((REAL)INFINITY);
+    value = vselect(vless_equal(value, infinity), value, infinity);
+    return vselect(definite, value, vset((REAL)NAN));
 }

@@ -16,8 +16,9 @@ static int FN(item)(const gkl_item *item) {
     FN(pair) t;
     if (item->job->output == GKL_ENTROPY || item->job->output == GKL_FACTOR)
         return FN(single)(item);
-    if (FN(read_pair)(item, &t) || FN(values)(item, &t))
+    if (FN(read_pair)(item, &t))
         return 1;
+    FN(values)(item, &t);
     if (item->job->output == GKL_GRAD)
         FN(gradients)(item, &t);
     return 0;

@@ -120,7 +120,7 @@ static void FN(diagonal_gradient)(const FN(pair) *t, const FN(side) *side, int i
     }
     for (ptrdiff_t k = 0; k < s->d; ++k) {
         /* 2 x_kk + x_kk^2 is one difference of pivots */
-        const double half = (is_a ? 0.5 : -0.5) * (t->excess[k] / t->b.pivot[k] + sum[k]);
+        const double half = (is_a ? 0.5 : -0.5) * (FN(pivot_excess)(t, k) + sum[k]);
         const double g = side->kind == GKL_VAR   ? half / side->pivot[k]
                          : side->kind == GKL_STD ? 2 * half / side->root[k]
                                                  : half;
@@ -152,7 +152,7 @@ static void FN(scale_gradient)(const gkl_item *item, const FN(pair) *t, int is_a
     for (ptrdiff_t n = 0; n < s->d; ++n) {
         t->x[n * s->ld + n] = 0; /* nothing needs it any more */
         w[n] = (REAL)(t->a.root[n] / t->b.root[n]);
-        u[n] = (REAL)(t->excess[n] / t->b.pivot[n]);
+        u[n] = (REAL)FN(pivot_excess)(t, n);
     }
     FN(give_job) give = {.item = item, .s = s, .m = k, .factor = sign / 2, .weight = weight,
                          .lower = tril, .place = place};

@@ -166,7 +166,7 @@ static int FN(read_scale)(const space *s, FN(side) *side, const REAL *scale) {
             v = exp(x), root = exp(x / 2);
         side->root[k] = root;
         side->pivot[k] = v;
-        if (!(root > 0 && v > 0 && v <= DBL_MAX))
+        if (!(root > 0 && root <= DBL_MAX))
             return 1;
     }
     return 0;

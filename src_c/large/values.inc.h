@@ -24,29 +24,42 @@ static void FN(add_vector_squares)(const space *s, const REAL *y, tally *total) 
         tally_add(total, FN(row_squares)(y + k, s->d - k < BLOCK ? s->d - k : BLOCK));
 }
 
-/* What the pivots k of A and B are to each other: log1p(u) and u - log1p(u), u + 1 their ratio.
- * Where the ratio is small it is known better than u. */
+/* What the pivots k of A and B are to each other: u + 1 is their ratio; then log1p(u), and
+ * u - log1p(u).  The square of a given root may be out of range.  Where the ratio is small it is
+ * known better than u. */
+static double FN(pivot_excess)(const FN(pair) *t, ptrdiff_t k) {
+    const double a = t->a.root[k], b = t->b.root[k];
+    const int inside = isnormal(t->a.pivot[k]) && isnormal(t->b.pivot[k]);
+    return inside ? t->excess[k] / t->b.pivot[k] : (a - b) / b * ((a + b) / b);
+}
+
 static double FN(pivot_log)(const FN(pair) *t, ptrdiff_t k) {
-    const double u = t->excess[k] / t->b.pivot[k];
-    return fabs(u) < 0.5 ? log1p(u) : 2 * (log(t->a.root[k]) - log(t->b.root[k]));
+    const double u = FN(pivot_excess)(t, k), a = t->a.root[k], b = t->b.root[k];
+    return fabs(u) < 0.5 ? log1p(u) : 2 * (isnormal(a / b) ? log(a / b) : log(a) - log(b));
 }
 
 static double FN(pivot_phi)(const FN(pair) *t, ptrdiff_t k) {
-    const double u = t->excess[k] / t->b.pivot[k], ratio = t->a.root[k] / t->b.root[k];
-    double phi;
+    const double u = FN(pivot_excess)(t, k);
+    double phi = u;
     if (u < -0.75)
-        return u - 2 * log(ratio);
-    gkl_scalar_function("phi", GKL_F64, 1, &u, &phi);
+        return u - FN(pivot_log)(t, k);
+    if (u <= DBL_MAX) /* else it has overflown */
+        gkl_scalar_function("phi", GKL_F64, 1, &u, &phi);
     return phi;
 }
+
+/* of finite operands with Cholesky factors */
+static double FN(overflown)(double x) { return isnan(x) ? INFINITY : x; }
 
 /* the share of the covariances in twice the Jeffreys divergence, and the mean's the other way */
 static void FN(add_jeffreys)(const FN(pair) *t, tally *cov, tally *mean) {
     const space *s = &t->s;
     char *work = t->work;
     REAL *y = FN(take)(&work, (size_t)s->d, sizeof(REAL));
-    for (ptrdiff_t k = 0; k < s->d; ++k)
-        tally_add(cov, t->excess[k] / t->b.pivot[k] * (t->excess[k] / t->a.pivot[k]));
+    for (ptrdiff_t k = 0; k < s->d; ++k) {
+        const double w = FN(pivot_excess)(t, k) * (t->b.root[k] / t->a.root[k]);
+        tally_add(cov, w * w);
+    }
     FN(add_squares)(s, t->x, cov);
     FN(add_squares)(s, t->xi, cov);
     memcpy(y, t->delta, (size_t)s->d * sizeof(REAL));
@@ -57,8 +70,7 @@ static void FN(add_jeffreys)(const FN(pair) *t, tally *cov, tally *mean) {
     FN(add_vector_squares)(s, y, mean);
 }
 
-/* 1 when the value is NaN */
-static int FN(values)(const gkl_item *item, const FN(pair) *t) {
+static void FN(values)(const gkl_item *item, const FN(pair) *t) {
     const space *s = &t->s;
     const gkl_output output = item->job->output;
     tally cov = {0, 0}, mean = {0, 0}, trace = {0, 0}, logdet = {0, 0}, logs = {0, 0};
@@ -76,32 +88,29 @@ static int FN(values)(const gkl_item *item, const FN(pair) *t) {
     if (output == GKL_CROSS || output == GKL_TERMS)
         for (ptrdiff_t k = 0; k < s->d; ++k) {
             const double root = (t->inverted ? &t->a : &t->b)->root[k];
-            tally_add(&trace, t->a.pivot[k] / t->b.pivot[k]);
+            const double ratio = t->a.root[k] / t->b.root[k];
+            const int inside = isnormal(t->a.pivot[k]) && isnormal(t->b.pivot[k]);
+            tally_add(&trace, inside ? t->a.pivot[k] / t->b.pivot[k] : ratio * ratio);
             tally_add(&logdet, -FN(pivot_log)(t, k));
             tally_add(&logs, (t->inverted ? -2 : 2) * log(root));
         }
     if (output == GKL_CROSS)
         value = (tally_total(&logs) + (double)s->d * LOG_2_PI) / 2
                 + (tally_total(&trace) / 2 + tally_total(&mean) / 2);
-    if (isnan(value))
-        return 1;
     if (output != GKL_TERMS) {
-        FN(put)(item, 0, value);
-        return 0;
+        FN(put)(item, 0, FN(overflown)(value));
+        return;
     }
-    FN(put)(item, 0, tally_total(&mean));
-    FN(put)(item, 1, tally_total(&trace));
-    FN(put)(item, 2, tally_total(&logdet));
-    FN(put)(item, 3, value);
-    FN(put)(item, 4, tally_total(&mean) / 2);
-    FN(put)(item, 5, tally_total(&cov) / 2);
-    return 0;
+    const double terms[] = {tally_total(&mean), tally_total(&trace),    tally_total(&logdet),
+                            value,              tally_total(&mean) / 2, tally_total(&cov) / 2};
+    for (int k = 0; k < (int)(sizeof terms / sizeof terms[0]); ++k)
+        FN(put)(item, k, FN(overflown)(terms[k]));
 }
 
 /* one Gaussian: its entropy, or its factor; 1 when it is bad */
 static int FN(single)(const gkl_item *item) {
     const gkl_job *job = item->job;
-    const space s = space_of(job, item->nthreads);
+    const space s = space_of(job, item->blas, item->nthreads);
     char *work = item->work;
     FN(side) side;
     if (FN(read_side)(&s, item, 0, 1, &side, &work) || FN(factor_side)(&s, &side))
