@@ -17,7 +17,7 @@ int report(void); /* the closing line; the exit code */
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 #define EACH(i, n) for (int i = 0; i < (n); ++i)
-/* every pair of parameterisations, and every output that it has */
+/* every pair of parameterizations, and every output that it has */
 #define EACH_PAIR(p, q) EACH(p, 3) EACH(q, 4)
 #define EACH_OUTPUT(output, q) EACH(output, GKL_ENTROPY + ((q) == GKL_UNIT))
 
