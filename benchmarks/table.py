@@ -34,7 +34,7 @@ import gkl
 
 @dataclass(frozen=True)
 class Row:
-    """A work, its size, and the share of stream that the design wants."""
+    """A work, its size, and the share of stream that is wanted."""
 
     work: str
     rows: int

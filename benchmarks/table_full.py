@@ -35,7 +35,7 @@ from gkl.bench import flops
 
 @dataclass(frozen=True)
 class Row:
-    """A work, its size, and how many times the peers' speed the design wants."""
+    """A work, its size, and how many times the peers' speed is wanted."""
 
     work: str
     rows: int

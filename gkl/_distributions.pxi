@@ -124,7 +124,8 @@ cdef class FullNormal(Gaussian):
     parameters : dict
         All parameters by name.
     cholesky : array or None
-        What :meth:`prepare` has computed: the lower Cholesky factors of `cov` or `precision`.
+        What :meth:`prepare` has computed: the lower Cholesky factors of `cov`, or those of
+        `precision` itself.
     batch_shape : tuple of int
         The shape of the batch, that of `mean` without the last axis and of the matrices without
         the last two, broadcast.
@@ -145,7 +146,8 @@ cdef class FullNormal(Gaussian):
     -----
     Arrays, types, indexing, ``reshape`` and ``==`` are as with :class:`DiagNormal`.  A mean that
     is a Python number or has a last axis of 1 stands for all dimensions; a matrix does not.
-    Whether matrices are positive definite is found as the functions compute.
+    Parameters of different types, of p and q together, are copied to a common one; those of one
+    type are read as they are.  Whether matrices are positive definite is found as the functions compute.
 
     Sums of many products, as of a weighted sample, are symmetric to a few of these eps, whatever
     the order of summation; an inverse computed without regard for symmetry may not be.

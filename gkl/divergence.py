@@ -88,13 +88,13 @@ def kl(
       is not, the latter's logarithm is rounded once: near equality the bound per dimension is
       4 eps (1 + 1/\|u\|), u = v_p/v_q - 1.
     * full covariances: to 4 eps (kq + kp/max(1, KL)), relatively, where kp and kq are the
-      condition numbers of the covariances scaled to unit diagonal (of the precisions, where both
-      are given so).  Where the parameters of p and q are of different kinds, one is converted
-      first, and the result is that of the rounded one.
-
+      condition numbers of the covariances scaled to unit diagonal.  Two precisions are not
+      inverted: p's takes the part of Sq, and in the bound kp and kq change places.  Where the
+      parameters of p and q are of different kinds, one is converted first, and the result is that
+      of the rounded one: to 4 eps (kq + kp) (1 + 1/sqrt(KL)).
     * low-rank covariances beside low-rank or diagonal ones: to the same bound, except where F_p is
       near F_q turned by a rotation.  There the error is within 4 eps (kq + kp) (KL + e^2),
-      e = \|F_p - F_q\|/\|F_q\|.
+      e = \|F_p - F_q\|/\|F_q\|.  Beyond condition numbers of 1/eps nothing is promised.
 
     With Lp and Lq the lower Cholesky factors and W = Lq^-1 Lp, the sum over full covariances is
     that of w_kk^2 - 1 - log w_kk^2, of the squares of W below its diagonal and of those of
@@ -102,7 +102,9 @@ def kl(
     O(d r^2) and no d x d matrix.  A full q that meets many batches is better prepared once, see
     :meth:`FullNormal.prepare`.
 
-    The same item gives the same bits for any number of threads, any strides and any batch.
+    The same item gives the same bits for any number of threads and any strides, and up to d = 63
+    in any batch: larger matrices are done by LAPACK where they are few, and side by side where
+    they are many.
 
     Examples
     --------

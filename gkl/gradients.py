@@ -84,7 +84,11 @@ def kl_and_grad(
     is read; that of a Cholesky factor is lower triangular, with zeros above.
 
     Each is accurate to 4 eps for diagonal covariances (those in q's scale relative to abs(u) + m);
-    for full ones to 8 eps (kq + kp), relative to its Frobenius norm, kp and kq as in :func:`kl`.
+    for full ones to 8 eps (kq + kp), relative to its Frobenius norm in coordinates of unit
+    variance, kp and kq as in :func:`kl`; the one in q's covariance, where p is far from q,
+    relative to the sum of the norms of its terms, 1/2 Sq^-1 and
+    -1/2 Sq^-1 (Sp + delta delta^T) Sq^-1 (of two precisions the one in p's, likewise).  Where a
+    divergence is inf, its gradients have no such accuracy and may be NaN or 0.
     They are derived from the formula of :func:`kl`.  Where an item's gradient overflows, a sum
     that contains it does, and may be NaN when infinities of both signs meet; an item of weight 0
     counts as 0.  Parameters that are summed over different axes of the batch take one pass over

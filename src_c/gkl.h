@@ -104,7 +104,7 @@ const char *gkl_isa(void);
 const char *gkl_isa_at(int index);
 int gkl_use_isa(const char *name);
 
-/* Scalar functions of the kernels over arrays, for tests: "phi", "psi", "log", "exp", "expm1". */
+/* Scalar functions of the kernels over arrays: "phi", "psi", "log", "exp", "expm1". */
 int gkl_scalar_function(const char *name, gkl_type type, ptrdiff_t n, const void *in, void *out);
 
 /* Threads: the default of the process, and this thread's own, which goes before it (0: none). */

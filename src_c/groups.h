@@ -14,7 +14,7 @@ ptrdiff_t gkl_columns(const gkl_job *job, int operand);
 void gkl_plan_groups(gkl_plan *plan);
 
 /* A matrix that all items share is factored once: its factor becomes an operand of `job`, in memory
- * that is the caller's to free.  0, or GKL_NO_MEMORY. */
+ * that is the caller's to free.  What gkl_run gives. */
 int gkl_share_factors(gkl_job *job, void *memory[2]);
 
 /* Items [row, row + rows) of one of `kept`: outputs written, gradients that are summed over the

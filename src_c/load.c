@@ -47,7 +47,7 @@ static double read_f64(const char *p) {
     return x;
 }
 
-/* rows x n numbers; contiguous ones by a loop of their own, which vectorises */
+/* rows x n numbers; contiguous ones by a loop of their own, which vectorizes */
 #define GATHER(read, TYPE)                                                                       \
     for (ptrdiff_t i = 0; i < rows; ++i, from += row_stride) {                                   \
         TYPE *x = (TYPE *)to + i * n;                                                            \

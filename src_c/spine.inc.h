@@ -6,7 +6,7 @@
  * Parameters:  ISA           its name, an identifier
  *              ISA_WORDS     the header with its own vector words
  *              VECTOR_BYTES
- *              TILE          of matrices: TILE x TILE sums and their operands fit its registers
+ *              TILE          of matrices: TILE x TILE sums at a time
  *              ISA_AVAILABLE an expression: does this machine have it?
  */
 #if !defined(ISA) || !defined(ISA_WORDS) || !defined(VECTOR_BYTES) || !defined(TILE)              \

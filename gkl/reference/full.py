@@ -249,13 +249,16 @@ Within 4 eps ({kq} + kp / max(1, KL)) of the exact result, relatively, also wher
 q."""
 ACCURACY = {
     "relative": _RELATIVE,
-    "gradients": f"{_RELATIVE} Gradients: within 8 eps ({{kq}} + kp), in the Frobenius norm.",
+    "gradients": f"{_RELATIVE} Gradients: within 8 eps ({{kq}} + kp), in the Frobenius norm and "
+    "in coordinates of unit variance.",
     "summands": "Within 4 eps ({kq} + kp) of the exact result, relatively to the sum of the "
     "absolute summands.",
     "jeffreys": "Within 8 eps ({kq} + kp) of the exact result, relatively, also where p is close "
     "to q.",
 }
 _PAIR = " kp and kq are the condition numbers of the two covariances, scaled to a unit diagonal."
+_PRECISIONS = """ \
+kp is the condition number of q's covariance, scaled to a unit diagonal, and kq that of p's."""
 _ONE = " kp is the condition number of p's covariance, scaled to a unit diagonal."
 _MIXED = """ \
 Where p is close to q, this is for the parameters after one of them is converted to be compared
@@ -280,7 +283,8 @@ def source(function: Function) -> str:
 
 def accuracy(function: Function) -> str:
     """What is promised of the gufunc."""
-    condition = _PAIR if function.q else _ONE
+    precisions = function.p == function.q == "precision"
+    condition = _PRECISIONS if precisions else _PAIR if function.q else _ONE
     bound = ACCURACY[function.output.accuracy].format(kq="kq" if function.q else "1")
     return bound + condition + _MIXED * function.mixed
 
