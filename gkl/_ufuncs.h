@@ -49,12 +49,11 @@ static int gkl_storage(PyObject *dtype) {
     return strstr(descr->typeobj->tp_name, "bfloat16") ? GKL_BF16 : -1;
 }
 
-static int gkl_is_matrix(gkl_kind kind) { return kind >= GKL_COV && kind <= GKL_PRECISION; }
 
 /* Multiplications an item, roughly. */
 static double gkl_cost(const gkl_job *job) {
     const double d = (double)job->dim;
-    const double width = gkl_is_matrix(job->p) || gkl_is_matrix(job->q)
+    const double width = gkl_has_matrix(job->p) || gkl_has_matrix(job->q)
                              ? d : (double)(job->rank_p + job->rank_q);
     return (d + 1) * (width + 1) * (width + 1);
 }

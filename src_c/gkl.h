@@ -34,6 +34,9 @@ typedef enum {
     GKL_KINDS
 } gkl_kind;
 
+/* Is that parameter a matrix? */
+static inline int gkl_has_matrix(gkl_kind kind) { return kind >= GKL_COV && kind <= GKL_PRECISION; }
+
 /* What a kernel gives.  Operands in: mean and scale of p, then of q (not when q is GKL_UNIT), then
  * the weight for GKL_GRAD when the job has one, then the factors: of GKL_LOW_RANK its own, of
  * GKL_COV and GKL_PRECISION, if given, the lower Cholesky factor, which is not computed then; it and
@@ -49,7 +52,8 @@ typedef enum {
     GKL_JEFFREYS,
     GKL_CROSS,
     GKL_ENTROPY,
-    GKL_FACTOR, /* the lower Cholesky factor of GKL_COV or GKL_PRECISION, (d, d) */
+    GKL_FACTOR, /* the lower Cholesky factor of GKL_COV or GKL_PRECISION, (d, d); of the inverse of a
+                 * GKL_PRECISION where q is GKL_TRIL */
     GKL_OUTPUTS
 } gkl_output;
 

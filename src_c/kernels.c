@@ -8,7 +8,7 @@
 #include <pthread.h>
 #endif
 
-#include "internal.h"
+#include "groups.h"
 
 static const struct {
     const char *name;
@@ -68,13 +68,6 @@ static int count;
 /* the order of the operands: a factor goes before the variances that it comes with */
 static const int operand_order[] = {0, GKL_FACTOR_P, 1, 2, GKL_FACTOR_Q, 3, GKL_WEIGHT};
 
-/* the operand that the gradient at this place is of */
-static int gradient_of(int place) { return place < GKL_FACTOR_P ? place - 1 : place; }
-
-static int is_matrix(gkl_kind kind) {
-    return kind == GKL_COV || kind == GKL_TRIL || kind == GKL_PRECISION;
-}
-
 /* Does the kernel take this operand? */
 static int takes(const gkl_kernel *k, int operand) {
     switch (operand) {
@@ -90,8 +83,8 @@ static int takes(const gkl_kernel *k, int operand) {
 /* its core dimensions in the signature */
 static const char *core(const gkl_kernel *k, int operand) {
     switch (operand) {
-    case 1: return is_matrix(k->p) ? "(d,d)" : "(d)";
-    case 3: return is_matrix(k->q) ? "(d,d)" : "(d)";
+    case 1: return gkl_has_matrix(k->p) ? "(d,d)" : "(d)";
+    case 3: return gkl_has_matrix(k->q) ? "(d,d)" : "(d)";
     case GKL_FACTOR_P: return "(d,r)";
     case GKL_FACTOR_Q: return "(d,s)";
     case GKL_WEIGHT: return "()";
@@ -102,7 +95,7 @@ static const char *core(const gkl_kernel *k, int operand) {
 static const char *core_of_output(const gkl_kernel *k, int place) {
     if (k->output == GKL_PER_DIM)
         return "(d)";
-    return k->output == GKL_GRAD && place > 0 ? core(k, gradient_of(place)) : "()";
+    return k->output == GKL_GRAD && place > 0 ? core(k, gkl_operand_of(place)) : "()";
 }
 
 static void append(char *text, const char *more) {
@@ -122,7 +115,7 @@ static void add(const char *prefix, const char *name, const char *suffix, int n,
         }
     snprintf(signature + strlen(signature), LONGEST - strlen(signature), "->");
     for (int i = 0; i < n; ++i)
-        if (k->output != GKL_GRAD || place[i] == 0 || takes(k, gradient_of(place[i]))) {
+        if (k->output != GKL_GRAD || place[i] == 0 || takes(k, gkl_operand_of(place[i]))) {
             k->place[k->nout++] = place[i];
             append(signature, core_of_output(k, place[i]));
         }

@@ -27,8 +27,6 @@ typedef struct {
     int place[GKL_FLAT * GKL_FLAT]; /* where in panels the elements of a small matrix go */
 } gkl_batch;
 
-static inline int gkl_has_matrix(gkl_kind kind) { return kind >= GKL_COV && kind <= GKL_PRECISION; }
-
 /* Is this operand (or its gradient) a square matrix? */
 int gkl_is_matrix(const gkl_job *job, int operand);
 

@@ -11,13 +11,6 @@ typedef struct {
     const vec *mean; /* NULL: 0 */
 } low_rank_side;
 
-/* what the work vectors are handed out from */
-INLINE vec *low_rank_take(vec **work, ptrdiff_t n) {
-    vec *const mine = *work;
-    *work += n;
-    return mine;
-}
-
 INLINE vec low_rank_dot(ptrdiff_t n, const vec *x, const vec *y) {
     vec sum = vset(0);
     for (ptrdiff_t i = 0; i < n; ++i)

@@ -172,13 +172,13 @@ static void low_rank_gradients(const gkl_group *group, const low_rank_side *of_p
     vec *const *out = (vec *const *)group->out;
     const int want_p = out[2] || out[5], want_q = out[4] || out[6];
     vec **const at = &work;
-    const low_rank_model p = {*of_p, low_rank_take(at, d * r), low_rank_take(at, d)};
-    const low_rank_model q = {*of_q, low_rank_take(at, d * s), low_rank_take(at, d)};
-    vec *h_p = low_rank_take(at, d * r), *h_q = low_rank_take(at, d * s);
-    vec *change = low_rank_take(at, d * rank), *solved = low_rank_take(at, d * rank);
-    vec *solved_p = low_rank_take(at, d * s), *result = low_rank_take(at, d * rank);
-    vec *dv = low_rank_take(at, d), *z = low_rank_take(at, d);
-    vec *diag_p = low_rank_take(at, d), *diag_q = low_rank_take(at, d);
+    const low_rank_model p = {*of_p, FN(take)(at, d * r), FN(take)(at, d)};
+    const low_rank_model q = {*of_q, FN(take)(at, d * s), FN(take)(at, d)};
+    vec *h_p = FN(take)(at, d * r), *h_q = FN(take)(at, d * s);
+    vec *change = FN(take)(at, d * rank), *solved = FN(take)(at, d * rank);
+    vec *solved_p = FN(take)(at, d * s), *result = FN(take)(at, d * rank);
+    vec *dv = FN(take)(at, d), *z = FN(take)(at, d);
+    vec *diag_p = FN(take)(at, d), *diag_q = FN(take)(at, d);
     const vec half = vset((REAL)0.5), zero = vset(0);
 
     low_rank_filter(&q, 0, work);

@@ -36,14 +36,14 @@ INLINE low_rank_state low_rank_start(ptrdiff_t n, vec *work) {
     return s;
 }
 
-/* One row when both have a factor: D_p - D_q; 1/D_p and 1/D_q; g. */
+/* One row when both have a factor: D_p - D_q; 1/D_q; g. */
 INLINE vec low_rank_both(ptrdiff_t n, const low_rank_state *s, const vec *fp, const vec *fq, vec vp,
-                         vec vq, vec *inverse_p, vec *inverse_q, vec *dp, vec *dq, vec *g) {
+                         vec vq, vec *inverse_q, vec *dp, vec *dq, vec *g) {
     vec share_p, share_q;
     for (ptrdiff_t i = 0; i < n; ++i)
         s->df[i] = fp[i] - fq[i];
-    *inverse_p = low_rank_step(n, s->root_p, fp, vp, s->c_p, s->gain_p, &share_p, s->df, s->cg_p,
-                               s->t, 1);
+    const vec inverse_p = low_rank_step(n, s->root_p, fp, vp, s->c_p, s->gain_p, &share_p, s->df,
+                                        s->cg_p, s->t, 1);
     *inverse_q = low_rank_step(n, s->root_q, fq, vq, s->c_q, s->gain_q, &share_q, s->df, s->cg_q,
                                s->t, 1);
     *dp = vp + share_p;
@@ -54,7 +54,7 @@ INLINE vec low_rank_both(ptrdiff_t n, const low_rank_state *s, const vec *fp, co
     const vec dd =
         (vp - vq) + (low_rank_dot(n, s->df, s->c_p) + low_rank_dot(n, fq, s->dc));
     for (ptrdiff_t i = 0; i < n; ++i) {
-        s->dk[i] = vfnma(s->gain_q[i], dd, s->dc[i]) * *inverse_p;
+        s->dk[i] = vfnma(s->gain_q[i], dd, s->dc[i]) * inverse_p;
         s->beta[i] = vfnma(s->gain_p[i], dd, s->beta[i]);
     }
 
@@ -121,9 +121,9 @@ static low_rank_sums low_rank_walk(const low_rank_side *p, const low_rank_side *
     FN(tally) mahalanobis = none, trace = none, logdet = none, cov = none;
     for (ptrdiff_t k = 0; k < p->dim; ++k) {
         const vec vp = p->var[k], vq = q->var[k];
-        vec dp = vp, dq = vq, inverse_p, inverse_q, g, dd;
+        vec dp = vp, dq = vq, inverse_q, g, dd;
         if (p->rank && q->rank) {
-            dd = low_rank_both(n, &s, p->factor + k * n, q->factor + k * n, vp, vq, &inverse_p,
+            dd = low_rank_both(n, &s, p->factor + k * n, q->factor + k * n, vp, vq,
                                &inverse_q, &dp, &dq, &g);
         } else if (q->rank) {
             dd = low_rank_alone_q(n, &s, q->factor + k * n, vp, vq, &inverse_q, &dq, &g);
