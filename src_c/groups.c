@@ -28,20 +28,27 @@ void gkl_plan_groups(gkl_plan *plan) {
     plan->work = work < 0x1p40 ? (ptrdiff_t)work : (ptrdiff_t)1 << 40;
 }
 
-/* Would the factor of p's or q's matrix be of use to more than one item, and is it not there? */
-static int shares_factor(const gkl_job *job, int is_q) {
+/* Which factor of p's or q's matrix would be of use to more than one item, and is not there: its
+ * own, or that of the covariance of a precision, which then need not be one any more unless its
+ * gradient is wanted? */
+typedef enum { NONE, OWN, OF_INVERSE } factor_of;
+
+static factor_of lacks(const gkl_job *job, int is_q) {
     const gkl_array *x = &job->in[is_q ? 3 : 1];
     const gkl_kind kind = is_q ? job->q : job->p, other = is_q ? job->p : job->q;
+    const int given = job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P].data != NULL;
     ptrdiff_t items = 1;
-    int shared = 1;
-    if (!x->data || job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P].data)
-        return 0;
-    for (int axis = 0; axis < job->ndim; ++axis) {
+    int shared = x->data != NULL;
+    for (int axis = 0; axis < job->ndim && shared; ++axis) {
         items *= job->shape[axis];
-        shared &= x->stride[axis] == 0 || job->shape[axis] == 1;
+        shared = x->stride[axis] == 0 || job->shape[axis] == 1;
     }
-    return shared && items > (gkl_prefers_large(job, 1) ? 1 : GKL_MOST_LANES) && job->dim > 1
-           && (kind == GKL_COV || (kind == GKL_PRECISION && other == GKL_PRECISION));
+    if (!shared || job->dim < 2 || items <= (gkl_prefers_large(job, 1) ? 1 : GKL_MOST_LANES))
+        return NONE;
+    if (kind == GKL_COV || (kind == GKL_PRECISION && other == GKL_PRECISION))
+        return given ? NONE : OWN;
+    const int differentiated = job->output == GKL_GRAD && job->out[is_q ? 4 : 2].data;
+    return kind == GKL_PRECISION && job->storage >= GKL_F32 && !differentiated ? OF_INVERSE : NONE;
 }
 
 int gkl_share_factors(gkl_job *job, void *memory[2]) {
@@ -51,22 +58,28 @@ int gkl_share_factors(gkl_job *job, void *memory[2]) {
     if (job->output == GKL_ENTROPY || job->output == GKL_FACTOR || job->output == GKL_PER_DIM)
         return 0;
     for (int is_q = 0; is_q < 2; ++is_q) {
-        if (!shares_factor(job, is_q))
+        const factor_of what = lacks(job, is_q);
+        if (what == NONE)
             continue;
         memory[is_q] = malloc((size_t)(d * d * size));
         if (!memory[is_q])
             return GKL_NO_MEMORY;
         const gkl_array factor = {
             .data = memory[is_q], .stride = none, .step = d * size, .across = size};
-        gkl_job own = {.p = is_q ? job->q : job->p, .q = GKL_UNIT, .output = GKL_FACTOR,
-                       .storage = job->storage, .shape = none, .dim = d, .nthreads = job->nthreads,
-                       .poll = job->poll};
+        gkl_job own = {.p = is_q ? job->q : job->p, .q = what == OWN ? GKL_UNIT : GKL_TRIL,
+                       .output = GKL_FACTOR, .storage = job->storage, .shape = none, .dim = d,
+                       .nthreads = job->nthreads, .poll = job->poll};
         own.in[1] = job->in[is_q ? 3 : 1];
         own.out[0] = factor;
         const int status = gkl_run(&own);
         if (status)
             return status;
-        job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P] = factor;
+        if (what == OF_INVERSE) {
+            *(is_q ? &job->q : &job->p) = GKL_TRIL;
+            job->in[is_q ? 3 : 1] = factor;
+        }
+        job->in[is_q ? GKL_FACTOR_Q : GKL_FACTOR_P] =
+            what == OWN ? factor : (gkl_array){.data = NULL};
     }
     return 0;
 }

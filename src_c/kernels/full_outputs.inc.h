@@ -187,7 +187,7 @@ static void FN(single)(const gkl_group *g) {
     const ptrdiff_t d = g->dim;
     vec *work = g->work;
     FN(side) s;
-    FN(read_side)(&s, g, 0, 1, &work);
+    FN(read_side)(&s, g, 0, g->output == GKL_ENTROPY || g->q != GKL_TRIL, &work);
     FN(factor)(&s, d);
     if (g->output == GKL_FACTOR) {
         memcpy(g->out[0], s.l, (size_t)FN(triangle_size)(d) * sizeof(vec));

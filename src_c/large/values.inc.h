@@ -113,7 +113,8 @@ static int FN(single)(const gkl_item *item) {
     const space s = space_of(job, item->blas, item->nthreads);
     char *work = item->work;
     FN(side) side;
-    if (FN(read_side)(&s, item, 0, 1, &side, &work) || FN(factor_side)(&s, &side))
+    const int inverted = job->output == GKL_ENTROPY || job->q != GKL_TRIL;
+    if (FN(read_side)(&s, item, 0, inverted, &side, &work) || FN(factor_side)(&s, &side))
         return 1;
     if (job->output == GKL_FACTOR) {
         for (ptrdiff_t i = 0; i < s.d; ++i) {
