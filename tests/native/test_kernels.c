@@ -174,7 +174,8 @@ int main(int argc, char **argv) {
         test_bad_items();
         test_layouts();
         test_storage();
-        test_threads();
+        if (!quick)
+            test_threads();
         test_sums();
         test_full_values();
         test_full_near();
@@ -183,7 +184,8 @@ int main(int argc, char **argv) {
             test_full_bad();
         test_full_empty();
         test_full_layouts();
-        test_full_shared();
+        if (!quick)
+            test_full_shared();
         test_full_storage();
         test_full_company();
         if (!quick)
