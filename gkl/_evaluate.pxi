@@ -238,7 +238,8 @@ def evaluate(str output, Gaussian p, Gaussian q, wanted, out, weight, int nthrea
             )
             if axes_of[place] and axes_of[place] not in sums:
                 sums.append(axes_of[place])
-        results[place] = _target(target, want_shape, result, call.inputs)
+        title = _title(which, place, p, q)
+        results[place] = _target(title, target, want_shape, result, call.inputs)
         if axes_of[place] is not None and (dim == 0 or 0 in shape):
             results[place][...] = 0  # an empty sum, which no task of the core would write
 
@@ -274,19 +275,31 @@ cdef bint _overlap(object a, object b):
         return True
 
 
-cdef object _target(object out, tuple shape, object dtype, list inputs):
+cdef str _title(gkl_output which, int place, Gaussian p, Gaussian q):
+    """What messages call an output."""
+    if which != GKL_GRAD:
+        return "out"
+    if place == 0:
+        return "out, the value,"
+    cdef int operand = OPERAND_OF[place]
+    cdef bint is_p = operand < 2 or operand == GKL_FACTOR_P
+    name = "factor" if operand > GKL_WEIGHT else "mean" if operand % 2 == 0 else None
+    return f"out, {'p' if is_p else 'q'}.{name or KIND_NAMES[(p if is_p else q).kind]},"
+
+
+cdef object _target(str title, object out, tuple shape, object dtype, list inputs):
     """Where an output goes: a new array, the caller's, or a new one beside a caller's that has
     another type or overlaps an input."""
     if out is None:
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out= wants NumPy arrays, not {type(out).__name__}")
+        raise TypeError(f"{title} is of type {type(out).__name__}, not a NumPy array")
     if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}, the result {shape}")
+        raise ValueError(f"{title} has shape {out.shape}, the result {shape}")
     if not out.flags.writeable:
-        raise ValueError("out is read-only")
+        raise ValueError(f"{title} is read-only")
     if not np.can_cast(dtype, out.dtype, "same_kind"):
-        raise TypeError(f"out has dtype {out.dtype}, which cannot hold {np.dtype(dtype)}")
+        raise TypeError(f"{title} has dtype {out.dtype}, which cannot hold {np.dtype(dtype)}")
     if out.dtype != dtype or any(_overlap(out, x) for x in inputs):
         return np.empty(shape, dtype)
     return out

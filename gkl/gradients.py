@@ -109,9 +109,9 @@ def kl_and_grad(
            [ 0.5, -0.5]])
     """
     nthreads = checked(p, q, on_error, threads)
-    if not set(wrt) <= {"p", "q"}:
+    if wrt is None or not set(wrt) <= {"p", "q"}:
         raise ValueError(f"wrt= takes 'p' and 'q', not {wrt!r}")
-    if out is not None and len(out) != 3:
+    if out is not None and (isinstance(out, np.ndarray) or len(out) != 3):
         raise ValueError("out= takes three: the value, the gradients of p and those of q")
     if weight is not None:
         weight = _checked_weight(weight)

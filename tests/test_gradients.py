@@ -246,11 +246,16 @@ def test_out_that_does_not_fit():
     good, small = DiagNormal(np.empty((6, 5)), var=np.empty((6, 5))), np.empty(5)
     for out, error, words in (
         ((None, None), ValueError, "out= takes three"),
+        (np.empty(3), ValueError, "out= takes three"),
         ((None, good, good), TypeError, "wants a DiagNormal with std= for the gradient of q"),
         ((None, np.empty((6, 5)), None), TypeError, "with var= for the gradient of p"),
-        ((None, DiagNormal(small, var=small), None), ValueError, r"out has shape \(5,\)"),
+        ((None, DiagNormal(small, var=small), None), ValueError, r"out, p.mean, has shape \(5,\)"),
         ((None, None, DiagNormal(np.empty((6, 5)), std=small)), ValueError, r"the result \(5,\)"),
-        ((None, DiagNormal(0.0, var=np.empty((6, 5))), None), TypeError, "arrays, not float"),
+        (
+            (None, DiagNormal(0.0, var=np.empty((6, 5))), None),
+            TypeError,
+            "p.mean, is of type float",
+        ),
     ):
         with pytest.raises(error, match=words):
             gkl.kl_and_grad(p, q, out=out)
