@@ -316,14 +316,14 @@ def test_out(name):
     shape = expected.shape
     for wrong, error, words in (
         (np.empty((5, *shape[1:])), ValueError, r"out.* has shape \(5.*the result \(4"),
-        (np.empty(()), ValueError, "out.* has shape"),
-        (np.empty(shape, int), TypeError, "out.* has dtype int64, which cannot hold float64"),
-        (list(expected), TypeError, "out.* is of type list, not a NumPy array"),
+        (np.empty(()), ValueError, r"out.* has shape"),
+        (np.empty(shape, int), TypeError, r"out.* has dtype int64, which cannot hold float64"),
+        (list(expected), TypeError, r"out.* is of type list, not a NumPy array"),
     ):
         with pytest.raises(error, match=words):
             call(wrong)
     expected.flags.writeable = False
-    with pytest.raises(ValueError, match="out.* is read-only"):
+    with pytest.raises(ValueError, match=r"out.* is read-only"):
         call(expected)
 
 
