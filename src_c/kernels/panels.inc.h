@@ -5,8 +5,8 @@
  * They lie in tiles of TILE x TILE, tile (I, J), J <= I, after I (I + 1)/2 + J others, each column by
  * column.  So the rows of a panel I lie together, as [column][row in the panel], which is how both
  * operands of an update are read, and the TILE x TILE sums of an update stay in registers where
- * there are 32; with 16, some go to the stack.  The size is
- * filled up to whole tiles with the identity: it adds exactly nothing.
+ * there are 32; with 16, some go to the stack.  The size is filled up to whole tiles with the
+ * identity: it adds exactly nothing.
  *
  * Every element takes the same operations in the same order for any TILE.
  *

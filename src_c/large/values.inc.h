@@ -24,13 +24,16 @@ static void FN(add_vector_squares)(const space *s, const REAL *y, tally *total) 
         tally_add(total, FN(row_squares)(y + k, s->d - k < BLOCK ? s->d - k : BLOCK));
 }
 
-/* What the pivots k of A and B are to each other: u + 1 is their ratio; then log1p(u), and
- * u - log1p(u).  The square of a given root may be out of range.  Where the ratio is small it is
- * known better than u. */
+/* The square of a given root may be out of range: are the pivots k what they should be? */
+static int FN(pivots_inside)(const FN(pair) *t, ptrdiff_t k) {
+    return isnormal(t->a.pivot[k]) && isnormal(t->b.pivot[k]);
+}
+
+/* What the pivots k of A and B are to each other: u, of which u + 1 is their ratio; then log1p(u),
+ * and u - log1p(u).  Where the ratio is small it is known better than u. */
 static double FN(pivot_excess)(const FN(pair) *t, ptrdiff_t k) {
     const double a = t->a.root[k], b = t->b.root[k];
-    const int inside = isnormal(t->a.pivot[k]) && isnormal(t->b.pivot[k]);
-    return inside ? t->excess[k] / t->b.pivot[k] : (a - b) / b * ((a + b) / b);
+    return FN(pivots_inside)(t, k) ? t->excess[k] / t->b.pivot[k] : (a - b) / b * ((a + b) / b);
 }
 
 static double FN(pivot_log)(const FN(pair) *t, ptrdiff_t k) {
@@ -89,8 +92,8 @@ static void FN(values)(const gkl_item *item, const FN(pair) *t) {
         for (ptrdiff_t k = 0; k < s->d; ++k) {
             const double root = (t->inverted ? &t->a : &t->b)->root[k];
             const double ratio = t->a.root[k] / t->b.root[k];
-            const int inside = isnormal(t->a.pivot[k]) && isnormal(t->b.pivot[k]);
-            tally_add(&trace, inside ? t->a.pivot[k] / t->b.pivot[k] : ratio * ratio);
+            tally_add(&trace, FN(pivots_inside)(t, k) ? t->a.pivot[k] / t->b.pivot[k]
+                                                      : ratio * ratio);
             tally_add(&logdet, -FN(pivot_log)(t, k));
             tally_add(&logs, (t->inverted ? -2 : 2) * log(root));
         }
