@@ -3,13 +3,14 @@
 
     python docs/minimax.py > src_c/coefficients.h
 
-Two functions are approximated, each with its first term taken out exactly so that the
-relative error goes to zero with the argument:
+Functions are approximated with their first term taken out exactly, so that the relative error goes
+to zero with the argument:
 
     phi(f) = f - log1p(f) = f^2 (1/2 + f A(f)),   sqrt(1/2) - 1 <= f <= 1/2
     psi(f) = expm1(f) - f = f^2 (1/2 + f B(f)),   -1 <= f <= 1
+    psi(y) = g (1/2 + s C(g)),   g = 2 cosh y - 2 <= 1/16,  s = 2 sinh y
 
-A and B are interpolated at the Chebyshev nodes (within a factor of about two of the best
+A, B and C are interpolated at the Chebyshev nodes (within a factor of about two of the best
 polynomial) with 60 digits; the error printed is that of phi and psi with the rounded coefficients,
 evaluated exactly, relative to the function, on a fine grid.
 """
@@ -37,6 +38,14 @@ def psi_rest(f):
     return ((mp.expm1(f) - f) / f**2 - HALF) / f
 
 
+def skew_rest(g):
+    """C(g)."""
+    if abs(g) < mp.mpf("1e-12"):
+        return mp.mpf(1) / 12 - g / 60
+    y = mp.acosh(1 + g / 2)
+    return (mp.sinh(y) - y) / (2 * mp.sinh(y) * g)
+
+
 def interpolate(function, low, high, terms):
     """Monomial coefficients of the Chebyshev interpolant with `terms` coefficients."""
     nodes = [mp.cos(mp.pi * (2 * i + 1) / (2 * terms)) for i in range(terms)]
@@ -48,31 +57,45 @@ def interpolate(function, low, high, terms):
     return list(mp.lu_solve(matrix, mp.matrix([function(x) for x in points])))
 
 
-def error(function, coefficients, low, high, points=2001):
-    """Largest relative error of f^2 (1/2 + f poly(f))."""
+def error(function, factor, coefficients, low, high, points=2001):
+    """Largest relative error of 1/2 + factor(f) poly(f)."""
     worst = mp.mpf(0)
     for i in range(points):
         f = low + (high - low) * i / (points - 1)
-        exact = HALF + f * function(f)
         poly = mp.polyval(coefficients[::-1], f)
-        worst = max(worst, abs((HALF + f * poly) / exact - 1))
+        for by in factor(f):
+            worst = max(worst, abs((HALF + by * poly) / (HALF + by * function(f)) - 1))
     return worst
 
 
+def itself(f):
+    """What A and B are multiplied with."""
+    return (f,)
+
+
+def both_sinh(g):
+    """s, which C is multiplied with, of either sign."""
+    s = 2 * mp.sinh(mp.acosh(1 + g / 2))
+    return (s, -s)
+
+
 TABLES = [
-    ("phi", phi_rest, mp.sqrt(HALF) - 1 - mp.mpf("1e-6"), HALF + mp.mpf("1e-6")),
-    ("psi", psi_rest, mp.mpf(-1), mp.mpf(1)),
+    ("phi", phi_rest, itself, mp.sqrt(HALF) - 1 - mp.mpf("1e-6"), HALF + mp.mpf("1e-6")),
+    ("psi", psi_rest, itself, mp.mpf(-1), mp.mpf(1)),
+    ("skew", skew_rest, both_sinh, mp.mpf(0), mp.mpf("0.0626")),
 ]
-TERMS = {("phi", "f32"): 10, ("phi", "f64"): 21, ("psi", "f32"): 8, ("psi", "f64"): 14}
+TERMS = {("phi", "f32"): 10, ("phi", "f64"): 21, ("psi", "f32"): 8, ("psi", "f64"): 14,
+         ("skew", "f32"): 3, ("skew", "f64"): 6}  # fmt: skip
+OF = {"skew": "psi by its skew part"}
 TYPES = {"f32": np.float32, "f64": np.float64}
 
 
 def table(name, dtype):
     """The rounded coefficients of one table and the error they leave."""
-    _, function, low, high = next(t for t in TABLES if t[0] == name)
+    _, function, factor, low, high = next(t for t in TABLES if t[0] == name)
     exact = interpolate(function, low, high, TERMS[name, dtype])
     rounded = [TYPES[dtype](mp.nstr(c, 25)) for c in exact]
-    return rounded, error(function, [mp.mpf(float(c)) for c in rounded], low, high)
+    return rounded, error(function, factor, [mp.mpf(float(c)) for c in rounded], low, high)
 
 
 def main():
@@ -85,7 +108,7 @@ def main():
             rounded, worst = table(name, dtype)
             ctype = {"f32": "float", "f64": "double"}[dtype]
             suffix = {"f32": "f", "f64": ""}[dtype]
-            out(f"\n/* relative error of {name} 2^{float(mp.log(worst, 2)):.1f} */\n")
+            out(f"\n/* relative error of {OF.get(name, name)} 2^{float(mp.log(worst, 2)):.1f} */\n")
             out(f"static const {ctype} {name}_coefficients_{dtype}[{len(rounded)}] = {{\n")
             for c in rounded:
                 out(f"    {float(c).hex()}{suffix},\n")

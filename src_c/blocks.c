@@ -33,6 +33,20 @@ static int dense(ptrdiff_t nrows, ptrdiff_t stride, ptrdiff_t n, ptrdiff_t step,
     return (n == 1 || step == size) && (nrows == 1 || stride == n * size);
 }
 
+/* row i of an operand */
+static const char *row_of(const gkl_rows *run, int k, ptrdiff_t i) {
+    const ptrdiff_t item = gkl_item_of(run->plan->job, k, run->row + i);
+    return run->in[k] + (gkl_gathers(run->plan->job) ? item : i) * run->in_stride[k];
+}
+
+/* nrows x n numbers of an operand whose rows the job gathers */
+static void gather_rows(const gkl_rows *run, int k, gkl_type storage, ptrdiff_t i, ptrdiff_t nrows,
+                        ptrdiff_t j, ptrdiff_t n, char *to) {
+    const ptrdiff_t step = run->plan->job->in[k].step;
+    for (ptrdiff_t r = 0; r < nrows; ++r, to += n * run->plan->size)
+        gkl_gather(storage, row_of(run, k, i + r) + j * step, 1, 0, n, step, to);
+}
+
 /* nrows x n numbers of every operand from row i, element j on: as they lie, or through scratch */
 static void load(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff_t nrows,
                  ptrdiff_t j, ptrdiff_t n, gkl_block *block) {
@@ -45,7 +59,13 @@ static void load(const gkl_rows *run, gkl_scratch *scratch, ptrdiff_t i, ptrdiff
             continue;
         }
         const ptrdiff_t stride = run->in_stride[k], step = plan->job->in[k].step;
-        const char *from = run->in[k] + i * stride + j * step;
+        const char *from = row_of(run, k, i) + j * step;
+        if (nrows > 1 && gkl_gathers(plan->job) && stride != 0) {
+            block->in[k] = scratch->in[k].x;
+            block->ahead[k] = 0;
+            gather_rows(run, k, storage, i, nrows, j, n, (char *)scratch->in[k].x);
+            continue;
+        }
         if (storage >= GKL_F32 && dense(nrows, stride, n, step, plan->size)) {
             block->in[k] = from;
             block->ahead[k] = n == 1 ? step : PREFETCH_BYTES;
@@ -149,7 +169,7 @@ static void finish_row(gkl_rows *run, ptrdiff_t i, const double *total, ptrdiff_
     const char *in[GKL_MAX_IN];
     char *out[GKL_MAX_OUT];
     for (int k = 0; k < GKL_MAX_IN; ++k)
-        in[k] = run->in[k] ? run->in[k] + i * run->in_stride[k] : NULL;
+        in[k] = run->in[k] ? row_of(run, k, i) : NULL;
     for (int k = 0; k < GKL_MAX_OUT; ++k)
         out[k] = run->out[k] ? run->out[k] + i * run->out_stride[k] : NULL;
     run->bad += gkl_emit_totals(run->plan, in, out, total, stride, run->sums, run->length);
@@ -252,6 +272,8 @@ ptrdiff_t gkl_do_rows(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdi
                         .sums = sums};
         run.rows = gkl_min(end - row, plan->shape[inner] - row % plan->shape[inner]);
         gkl_in_at(plan, kept, row, run.in);
+        for (int k = 0; k < GKL_MAX_IN && gkl_gathers(plan->job); ++k)
+            run.in[k] = plan->job->in[k].data; /* of item 0: row_of adds the item's own */
         gkl_out_at(plan, kept, row, run.out);
         for (int k = 0; k < GKL_MAX_IN; ++k)
             run.in_stride[k] = plan->in[k][inner];

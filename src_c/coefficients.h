@@ -74,4 +74,21 @@ static const double psi_coefficients_f64[14] = {
     0x1.b372dbe9fbac4p-45,
 };
 
+/* relative error of psi by its skew part 2^-27.0 */
+static const float skew_coefficients_f32[3] = {
+    0x1.5555540000000p-4f,
+    -0x1.1109e00000000p-6f,
+    0x1.ca80180000000p-9f,
+};
+
+/* relative error of psi by its skew part 2^-51.6 */
+static const double skew_coefficients_f64[6] = {
+    0x1.5555555555542p-4,
+    -0x1.11111110faf4ep-6,
+    0x1.d41d41533546ap-9,
+    -0x1.a019780b5f50ep-11,
+    0x1.7a03aea8a82b8p-13,
+    -0x1.4e49de70fd472p-15,
+};
+
 #endif

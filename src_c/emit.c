@@ -19,9 +19,13 @@ static ptrdiff_t offset(const gkl_plan *plan, const ptrdiff_t *stride, ptrdiff_t
 }
 
 void gkl_in_at(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, const char **in) {
+    const int gathers = gkl_gathers(plan->job);
     for (int k = 0; k < GKL_MAX_IN; ++k) {
         const gkl_array *x = &plan->job->in[k];
-        in[k] = x->data ? x->data + offset(plan, plan->in[k], kept, row) : NULL;
+        in[k] = !x->data ? NULL
+                         : x->data
+                               + (gathers ? gkl_item_of(plan->job, k, row) * plan->in[k][0]
+                                          : offset(plan, plan->in[k], kept, row));
     }
 }
 

@@ -9,6 +9,7 @@
 #define GKL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -89,8 +90,10 @@ typedef struct {
     ptrdiff_t rank_p, rank_q; /* of GKL_LOW_RANK, of others 0 */
     gkl_array in[GKL_MAX_IN]; /* mean_p, scale_p, mean_q, scale_q, weight, factor_p, factor_q */
     gkl_array out[GKL_MAX_OUT]; /* as gkl_output says */
-    int nthreads;               /* 0: gkl_threads() */
-    int (*poll)(void);          /* called now and then on the calling thread; < 0 stops */
+    const ptrdiff_t *index[2]; /* or NULL: when ndim is 1, which of p's and of q's items are item 0,
+                                * 1, ... of the batch */
+    int nthreads;              /* 0: gkl_threads() */
+    int (*poll)(void);         /* called now and then on the calling thread; < 0 stops */
 } gkl_job;
 
 /* Do the job.  0, or GKL_NO_MEMORY, or GKL_NO_KERNEL for a pair that does not exist, or what poll
@@ -100,6 +103,48 @@ int gkl_run(const gkl_job *job);
 
 /* Bad items (KL undefined, results NaN) of this thread's last job. */
 ptrdiff_t *gkl_bad_items(void);
+
+/* What sets two diagonal Gaussians apart, beside the results of gkl_output. */
+typedef enum {
+    GKL_KL,            /* KL(p || q) */
+    GKL_REVERSE_KL,    /* KL(q || p) */
+    GKL_SYMMETRIC_KL,  /* their sum, Jeffreys */
+    GKL_WASSERSTEIN2,  /* the squared 2-Wasserstein distance */
+    GKL_RENYI,         /* the Renyi divergence of an order > 0, not 1, of p from q */
+    GKL_BHATTACHARYYA,
+    GKL_HELLINGER,     /* the distance, 0 to 1 */
+    GKL_METRICS
+} gkl_metric;
+
+/* n Gaussians against m: all of both are diagonal. */
+typedef struct {
+    gkl_metric metric;
+    double order; /* of GKL_RENYI */
+    gkl_kind p, q; /* GKL_VAR, GKL_STD or GKL_LOGVAR; p's are converted to q's */
+    gkl_type storage;
+    ptrdiff_t n, m, dim;
+    gkl_array in[4]; /* mean_p, scale_p, mean_q, scale_q, each with one stride */
+    char *state_p, *state_q; /* n, m: set to 1 where an item is bad, else 0; may be NULL */
+    int nthreads;
+    int (*poll)(void);
+} gkl_pairwise_job;
+
+/* Every divergence: that of (i, j) at i stride[0] + j stride[1] bytes, F64 for F64 storage, else F32;
+ * within 1e-5 of the exact one, relatively, in F32 and 1e-13 in F64; NaN where an item is bad. */
+int gkl_pairwise(const gkl_pairwise_job *job, void *out, const ptrdiff_t stride[2]);
+
+/* For each of p the k members of q from which it diverges least by these values, which lie as
+ * (n, k); equal ones by index, and with less than k good ones NaN and -1 at the end.  Not the one
+ * of index i + self for item i, unless self is GKL_NO_SELF. */
+#define GKL_NO_SELF PTRDIFF_MIN
+int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t self, void *value,
+                ptrdiff_t *index);
+
+/* For each of p the members of q within its bound by these values, in the order of index: those of
+ * item i are index[start[i]] to index[start[i + 1] - 1]; start has room for n + 1.  The caller
+ * frees *index. */
+int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t self, ptrdiff_t *start,
+               ptrdiff_t **index);
 
 /* The instruction set in use (the baseline before the first gkl_use_isa), and the ones this binary
  * has for this machine (index order is worst to best, NULL past the end). gkl_use_isa(NULL) takes

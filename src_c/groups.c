@@ -147,13 +147,19 @@ static void find_run(gkl_batch *b, ptrdiff_t kept, ptrdiff_t row) {
 /* where the operands of lanes [lane, end) are, which hold rows of this run from `row` on */
 static void find_lanes(gkl_batch *b, ptrdiff_t row, ptrdiff_t lane, ptrdiff_t end) {
     const gkl_plan *plan = b->plan;
-    const int inner = plan->ndim - 1;
-    for (int i = 0; i < b->ninputs; ++i) {
+    const int inner = plan->ndim - 1, gathers = gkl_gathers(plan->job);
+    for (int i = 0; i < b->ninputs && !gathers; ++i) {
         const int k = b->inputs[i];
         const ptrdiff_t stride = plan->in[k][inner];
         const char *at = b->first_in[k] + (row - b->run) * stride;
         for (ptrdiff_t l = lane; l < end; ++l, at += stride)
             b->in[k][l] = at;
+    }
+    for (ptrdiff_t l = lane; l < end && gathers; ++l) {
+        const char *in[GKL_MAX_IN];
+        gkl_in_at(plan, 0, row + l - lane, in);
+        for (int i = 0; i < b->ninputs; ++i)
+            b->in[b->inputs[i]][l] = in[b->inputs[i]];
     }
     for (int i = 0; i < b->noutputs; ++i) {
         const int k = b->outputs[i];

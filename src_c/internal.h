@@ -52,6 +52,36 @@ typedef struct {
 
 typedef void gkl_group_kernel(const gkl_group *group);
 
+/* Every pair of some rows and the lanes of some vectors (kernels/pairwise.inc.h). */
+typedef enum {
+    GKL_FORM_KL,
+    GKL_FORM_REVERSE_KL,
+    GKL_FORM_JEFFREYS,
+    GKL_FORM_WASSERSTEIN,
+    GKL_FORM_RENYI,
+    GKL_FORM_REVERSE_RENYI,
+    GKL_FORMS
+} gkl_form;
+
+/* Numbers of each dimension of an item: of the product form mean, variance and its inverse; and
+ *     of variances: standard deviation as high + low, logarithm as high + low
+ *     of standard deviations: itself, its inverse, its logarithm as high + low
+ *     of log-variances: itself, the standard deviation */
+enum { GKL_PRODUCT = 3, GKL_DIFFERENCE = 4 };
+
+typedef enum { GKL_PLAIN, GKL_EXTREME, GKL_BAD } gkl_item_state;
+
+typedef struct {
+    ptrdiff_t dim, rows, vectors;
+    const void *row, *row_more, *row_logdet;
+    const void *lane, *lane_more, *lane_logdet;
+    double order;
+    void *value; /* of row i and lane j at i stride + j */
+    ptrdiff_t stride;
+} gkl_tile;
+
+typedef void gkl_tile_kernel(const gkl_tile *tile);
+
 /* Partial sums of one row, and their rounding errors when they are kept (F64). */
 typedef struct {
     double sum[GKL_SUM_LANES], rest[GKL_SUM_LANES];
@@ -99,6 +129,13 @@ typedef struct {
     void (*unpack[2])(const void *from, ptrdiff_t n, const void *factor, void *const *lane);
     /* n gradients of this type added to sums and their rests, for shared parameters */
     void (*accumulate[2])(double *sum, double *rest, const void *gradient, ptrdiff_t n);
+    /* pairwise: rows of a panel, the numbers of an item, a row to its panel, tiles by form and kind */
+    int pair_rows;
+    gkl_item_state (*pairwise_item[2])(gkl_kind from, gkl_kind kind, ptrdiff_t n, const void *mean,
+                                       const void *scale, void *const *field, void *logdet);
+    void (*pairwise_row[2])(ptrdiff_t n, const void *const *field, ptrdiff_t r, void *product,
+                            void *difference);
+    gkl_tile_kernel *tiles[2][GKL_FORMS][GKL_UNIT];
     /* copy past the cache */
     void (*stream[2])(void *to, const void *from, ptrdiff_t n);
     void (*scalar[2][5])(ptrdiff_t n, const void *in, void *out);

@@ -103,7 +103,8 @@ void gkl_pack(const gkl_batch *b, int k) {
     const ptrdiff_t d = plan->job->dim, columns = gkl_columns(plan->job, k);
     char *to = b->group.in[k];
     /* the next group is fetched where two fit the cache */
-    const ptrdiff_t ahead = d <= MOST_FETCHED ? b->lanes * plan->in[k][plan->ndim - 1] : 0;
+    const int fetches = d <= MOST_FETCHED && !gkl_gathers(plan->job);
+    const ptrdiff_t ahead = fetches ? b->lanes * plan->in[k][plan->ndim - 1] : 0;
     if (gkl_is_matrix(plan->job, k))
         pack_matrix(b, type, x, b->in[k], to, ahead);
     else if (k == GKL_WEIGHT)

@@ -22,7 +22,7 @@ static void add_axis(gkl_plan *plan, int axis, int first_of_group) {
     const ptrdiff_t n = job->shape[axis];
     const int last = plan->ndim - 1;
     int merge = plan->ndim > first_of_group;
-    if (n == 1)
+    if (n == 1 && !gkl_gathers(job))
         return;
     for (int k = 0; k < GKL_MAX_IN && merge; ++k)
         merge = !job->in[k].data || plan->in[k][last] == job->in[k].stride[axis] * n;
@@ -105,7 +105,8 @@ static int prefer_columns(const gkl_plan *plan) {
     const int inner = plan->ndim - 1;
     const ptrdiff_t size = (ptrdiff_t)gkl_size(job->storage);
     int rows = 0, columns = 0;
-    if (job->dim < 2 || plan->shape[inner] < 2 || job->nsum || plan->nsums > 1)
+    if (job->dim < 2 || plan->shape[inner] < 2 || job->nsum || plan->nsums > 1
+        || gkl_gathers(job))
         return 0;
     for (int k = 0; k < 4; ++k)
         if (job->in[k].data) {

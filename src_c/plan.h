@@ -66,6 +66,15 @@ static inline int gkl_wants(const gkl_plan *plan, int out) {
     return plan->job->out[out].data != NULL;
 }
 
+/* which item of its Gaussians an operand has in this row, when the job gathers them */
+static inline ptrdiff_t gkl_item_of(const gkl_job *job, int operand, ptrdiff_t row) {
+    const int is_q = operand == 2 || operand == 3 || operand == GKL_FACTOR_Q;
+    const ptrdiff_t *index = operand == GKL_WEIGHT ? NULL : job->index[is_q];
+    return index ? index[row] : row;
+}
+
+static inline int gkl_gathers(const gkl_job *job) { return job->index[0] || job->index[1]; }
+
 static inline ptrdiff_t gkl_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 static inline ptrdiff_t gkl_max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }

@@ -38,6 +38,7 @@ typedef enum { OF_NONE, OF_A, OF_B, OF_DIFFERENCE } residual_of;
 #include "kernels/full.inc.h"
 #include "kernels/full_outputs.inc.h"
 #include "kernels/low_rank.inc.h"
+#include "kernels/pairwise.inc.h"
 #undef BITS
 
 #define BITS 64
@@ -52,6 +53,7 @@ typedef enum { OF_NONE, OF_A, OF_B, OF_DIFFERENCE } residual_of;
 #include "kernels/full.inc.h"
 #include "kernels/full_outputs.inc.h"
 #include "kernels/low_rank.inc.h"
+#include "kernels/pairwise.inc.h"
 
 static int available(void) { return ISA_AVAILABLE; }
 
@@ -99,6 +101,10 @@ const gkl_table GKL_PASTE(gkl_, ISA) = {
     .pack = {pack_f32, pack_f64},
     .unpack = {unpack_f32, unpack_f64},
     .accumulate = {accumulate_f32, accumulate_f64},
+    .pair_rows = PAIR_ROWS,
+    .pairwise_item = {pairwise_item_f32, pairwise_item_f64},
+    .pairwise_row = {pairwise_row_f32, pairwise_row_f64},
+    .tiles = {PAIR_FORMS(_f32), PAIR_FORMS(_f64)},
     .stream = {stream_f32, stream_f64},
     .scalar = {SCALAR_FUNCTIONS(_f32), SCALAR_FUNCTIONS(_f64)},
 };

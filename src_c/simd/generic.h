@@ -80,6 +80,10 @@ INLINE vec FN(wfma)(vec a, vec b, vec c) { return a * b + c; }
 INLINE vec FN(wfnma)(vec a, vec b, vec c) { return c - a * b; }
 #endif
 
+#ifndef HAVE_vless_number
+INLINE vec FN(wless_number)(vec a, const REAL *p) { return a - vset(*p); }
+#endif
+
 #ifndef HAVE_vmin
 INLINE vec FN(wmin)(vec a, vec b) { return vselect(vless(a, b), a, b); }
 
