@@ -25,6 +25,8 @@ from gkl.divergence import (
 )
 from gkl.errors import InvalidGaussianError
 from gkl.gradients import kl_and_grad
+from gkl.neighbors import Neighbors, inner_product_vectors, nearest
+from gkl.pairwise import pairs_kl, pairwise_kl
 from gkl.threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [
@@ -33,15 +35,20 @@ __all__ = [
     "InvalidGaussianError",
     "KLTerms",
     "LowRankNormal",
+    "Neighbors",
     "cross_entropy",
     "entropy",
     "get_num_threads",
+    "inner_product_vectors",
     "jeffreys",
     "kl",
     "kl_and_grad",
     "kl_per_dim",
     "kl_terms",
+    "nearest",
     "num_threads",
+    "pairs_kl",
+    "pairwise_kl",
     "set_num_threads",
     "show_config",
     "ufuncs",

@@ -63,8 +63,37 @@ cdef extern from "gkl.h" nogil:
         ptrdiff_t rank_q
         gkl_array *inputs "in"
         gkl_array *out
+        const ptrdiff_t **index
         int nthreads
         int (*poll)() noexcept
+    ctypedef enum gkl_metric:
+        GKL_KL
+        GKL_REVERSE_KL
+        GKL_SYMMETRIC_KL
+        GKL_WASSERSTEIN2
+        GKL_RENYI
+        GKL_BHATTACHARYYA
+        GKL_HELLINGER
+    ctypedef struct gkl_pairwise_job:
+        gkl_metric metric
+        double order
+        gkl_kind p
+        gkl_kind q
+        gkl_type storage
+        ptrdiff_t n
+        ptrdiff_t m
+        ptrdiff_t dim
+        gkl_array *inputs "in"
+        char *state_p
+        char *state_q
+        int nthreads
+        int (*poll)() noexcept
+    ptrdiff_t GKL_NO_SELF
+    int gkl_pairwise(const gkl_pairwise_job *job, void *out, const ptrdiff_t *stride)
+    int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t own, void *value,
+                    ptrdiff_t *index)
+    int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t own,
+                   ptrdiff_t *start, ptrdiff_t **index, double **value)
     const gkl_kernel *gkl_kernel_at(int index)
     int gkl_run(const gkl_job *job)
     ptrdiff_t *gkl_bad_items()

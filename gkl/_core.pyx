@@ -6,7 +6,8 @@ cimport cython
 cimport numpy as cnp
 from cpython.ref cimport PyObject
 from libc.stddef cimport ptrdiff_t
-from libc.string cimport memset
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -22,3 +23,4 @@ include "_gaussian.pxi"
 include "_distributions.pxi"
 include "_evaluate.pxi"
 include "_fast.pxi"
+include "_pairwise.pxi"

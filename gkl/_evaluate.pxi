@@ -81,6 +81,42 @@ cdef class _Call:
             described.step = cnp.PyArray_STRIDE(x, ndim - core)
         return described
 
+    cdef list take(self, Gaussian p, Gaussian q):
+        """Set the inputs and what the job says of them; gives the parameters as the caller has
+        them, by place."""
+        cdef list given = [None] * GKL_MAX_IN
+        given[0] = p.mean
+        given[1] = p.scale
+        self.job.p = <gkl_kind>p.kind
+        self.job.q = GKL_UNIT
+        if p.kind == GKL_LOW_RANK:
+            given[GKL_FACTOR_P] = p.factors
+            self.job.rank_p = p.factors.shape[-1]
+        if q is not None:
+            given[2] = q.mean
+            given[3] = q.scale
+            self.job.q = <gkl_kind>q.kind
+            if q.kind == GKL_LOW_RANK:
+                given[GKL_FACTOR_Q] = q.factors
+                self.job.rank_q = q.factors.shape[-1]
+        self.inputs = list(given)
+        if _alike(given):
+            dtype = given[1].dtype
+        else:
+            dtype = _common_dtype(given)
+            self.inputs = [None if x is None else np.asarray(x, dtype) for x in given]
+        self.job.storage = <gkl_type>gkl_storage(dtype)
+        result = self.result_type()
+        if p.factors is not None and p.kind != GKL_LOW_RANK and p.factors.dtype == result:
+            self.inputs[GKL_FACTOR_P] = p.factors
+        if q is not None and q.factors is not None and q.kind != GKL_LOW_RANK:
+            if q.factors.dtype == result:
+                self.inputs[GKL_FACTOR_Q] = q.factors
+        return given
+
+    cdef object result_type(self):
+        return FLOAT64 if self.job.storage == GKL_F64 else FLOAT32
+
     cdef int core_of_operand(self, int place):
         """How many axes of an operand are not the batch's."""
         if place == GKL_WEIGHT:
@@ -116,10 +152,6 @@ cdef class _Call:
             )
         with nogil:
             status = gkl_run(&self.job)
-        if status == GKL_NO_KERNEL:
-            raise NotImplementedError("the core has no kernel for this pair of Gaussians")
-        if status > 0:
-            raise MemoryError("no memory for the work of this call")
         return _propagate(status)
 
 
@@ -135,7 +167,11 @@ cdef object _repeated_axes(object parameter, int core, tuple batch_shape):
 
 
 cdef int _propagate(int status) except -1:
-    """Below 0 a signal handler has raised, and its exception is set."""
+    """Raise what the core's status says; below 0 a signal handler has, and its exception is set."""
+    if status == GKL_NO_KERNEL:
+        raise NotImplementedError("the core has no kernel for this pair of Gaussians")
+    if status > 0:
+        raise MemoryError("no memory for the work of this call")
     return -1 if status < 0 else 0
 
 
@@ -183,37 +219,10 @@ def evaluate(str output, Gaussian p, Gaussian q, wanted, out, weight, int nthrea
     if len(shape) > 63:
         raise ValueError("more than 63 batch dimensions")
 
-    cdef list parameters = [None] * GKL_MAX_IN  # by place of the operand
-    parameters[0] = p.mean
-    parameters[1] = p.scale
-    call.job.p = <gkl_kind>p.kind
-    call.job.q = GKL_UNIT
-    if p.kind == GKL_LOW_RANK:
-        parameters[GKL_FACTOR_P] = p.factors
-        call.job.rank_p = p.factors.shape[-1]
-    if q is not None:
-        parameters[2] = q.mean
-        parameters[3] = q.scale
-        call.job.q = <gkl_kind>q.kind
-        if q.kind == GKL_LOW_RANK:
-            parameters[GKL_FACTOR_Q] = q.factors
-            call.job.rank_q = q.factors.shape[-1]
-    cdef list arrays = list(parameters)
-    if _alike(arrays):
-        dtype = arrays[1].dtype
-    else:
-        dtype = _common_dtype(parameters)
-        arrays = [None if x is None else np.asarray(x, dtype) for x in parameters]
-    call.job.storage = <gkl_type>gkl_storage(dtype)
-    result = FLOAT64 if call.job.storage == GKL_F64 else FLOAT32
+    cdef list parameters = call.take(p, q)
+    result = call.result_type()
     if weight is not None:
-        arrays[GKL_WEIGHT] = np.asarray(weight, result)
-    if p.factors is not None and p.kind != GKL_LOW_RANK and p.factors.dtype == result:
-        arrays[GKL_FACTOR_P] = p.factors
-    if q is not None and q.factors is not None and q.kind != GKL_LOW_RANK:
-        if q.factors.dtype == result:
-            arrays[GKL_FACTOR_Q] = q.factors
-    call.inputs = arrays
+        call.inputs[GKL_WEIGHT] = np.asarray(weight, result)
     call.batch_shape = shape
     call.job.output = which
     call.job.dim = dim

@@ -83,5 +83,6 @@ cdef cnp.ndarray _evaluate_plain(gkl_output output, Gaussian p, Gaussian q, int 
     job.poll = gkl_poll
     with nogil:
         status = gkl_run(&job)
-    _propagate(status)
+    if status < 0:
+        _propagate(status)
     return None if status else result

@@ -141,10 +141,10 @@ int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t self, void *
                 ptrdiff_t *index);
 
 /* For each of p the members of q within its bound by these values, in the order of index: those of
- * item i are index[start[i]] to index[start[i + 1] - 1]; start has room for n + 1.  The caller
- * frees *index. */
+ * item i are from start[i] up to start[i + 1], of which there is room for n + 1.  The caller frees
+ * *index and *value. */
 int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t self, ptrdiff_t *start,
-               ptrdiff_t **index);
+               ptrdiff_t **index, double **value);
 
 /* The instruction set in use (the baseline before the first gkl_use_isa), and the ones this binary
  * has for this machine (index order is worst to best, NULL past the end). gkl_use_isa(NULL) takes

@@ -114,7 +114,13 @@ int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t self, void *
 /* ---- all within a bound ---- */
 
 typedef struct {
-    ptrdiff_t *index, count, most;
+    ptrdiff_t index;
+    double value;
+} gkl_neighbor;
+
+typedef struct {
+    gkl_neighbor *item;
+    ptrdiff_t count, most;
 } gkl_list;
 
 typedef struct {
@@ -125,50 +131,60 @@ typedef struct {
     gkl_list *lists;
 } gkl_lists;
 
-static int append(gkl_list *list, ptrdiff_t index) {
+static int append(gkl_list *list, ptrdiff_t index, double value) {
     if (list->count == list->most) {
         const ptrdiff_t most = list->most ? 2 * list->most : 8;
-        ptrdiff_t *grown = realloc(list->index, (size_t)most * sizeof *grown);
+        gkl_neighbor *grown = realloc(list->item, (size_t)most * sizeof *grown);
         if (!grown)
             return GKL_NO_MEMORY;
-        list->index = grown;
+        list->item = grown;
         list->most = most;
     }
-    list->index[list->count++] = index;
+    list->item[list->count++] = (gkl_neighbor){index, value};
     return 0;
 }
 
 static int collect(gkl_taker *taker, ptrdiff_t row, ptrdiff_t column, ptrdiff_t n,
-                   const void *value) {
+                   const void *values) {
     const gkl_lists *x = (const gkl_lists *)taker;
     const ptrdiff_t size = (ptrdiff_t)gkl_size(x->type);
     const ptrdiff_t self = x->self == GKL_NO_SELF ? -1 : row + x->self - column;
-    for (ptrdiff_t i = 0; i < n; ++i)
-        if (gkl_read(x->type, (const char *)value + i * size) <= x->bound[row] && i != self
-            && append(&x->lists[row], column + i))
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        const double value = gkl_read(x->type, (const char *)values + i * size);
+        if (value <= x->bound[row] && i != self && append(&x->lists[row], column + i, value))
             return GKL_NO_MEMORY;
+    }
+    return 0;
+}
+
+static int join(const gkl_lists *x, ptrdiff_t n, ptrdiff_t *start, ptrdiff_t **index,
+                double **value) {
+    start[0] = 0;
+    for (ptrdiff_t row = 0; row < n; ++row)
+        start[row + 1] = start[row] + x->lists[row].count;
+    *index = malloc((size_t)gkl_max(start[n], 1) * sizeof **index);
+    *value = malloc((size_t)gkl_max(start[n], 1) * sizeof **value);
+    if (!*index || !*value)
+        return GKL_NO_MEMORY;
+    for (ptrdiff_t row = 0; row < n; ++row)
+        for (ptrdiff_t i = 0; i < x->lists[row].count; ++i) {
+            (*index)[start[row] + i] = x->lists[row].item[i].index;
+            (*value)[start[row] + i] = x->lists[row].item[i].value;
+        }
     return 0;
 }
 
 int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t self, ptrdiff_t *start,
-               ptrdiff_t **index) {
+               ptrdiff_t **index, double **value) {
     gkl_lists x = {{.take = collect}, job->storage == GKL_F64 ? GKL_F64 : GKL_F32, self, bound, NULL};
     x.lists = calloc((size_t)gkl_max(job->n, 1), sizeof *x.lists);
     *index = NULL;
+    *value = NULL;
     int status = x.lists ? gkl_each_pair(job, &x.taker) : GKL_NO_MEMORY;
-    start[0] = 0;
-    for (ptrdiff_t row = 0; row < job->n && !status; ++row)
-        start[row + 1] = start[row] + x.lists[row].count;
-    if (!status) {
-        *index = malloc((size_t)gkl_max(start[job->n], 1) * sizeof **index);
-        status = *index ? 0 : GKL_NO_MEMORY;
-    }
-    for (ptrdiff_t row = 0; row < job->n && x.lists; ++row) {
-        if (!status && x.lists[row].count)
-            memcpy(*index + start[row], x.lists[row].index,
-                   (size_t)x.lists[row].count * sizeof **index);
-        free(x.lists[row].index);
-    }
+    if (!status)
+        status = join(&x, job->n, start, index, value);
+    for (ptrdiff_t row = 0; row < job->n && x.lists; ++row)
+        free(x.lists[row].item);
     free(x.lists);
     return status;
 }

@@ -169,8 +169,8 @@ INLINE void FN(product_chain)(ptrdiff_t first, ptrdiff_t end, const REAL *row,
             const REAL *x = row + (j * PAIR_ROWS + r) * GKL_PRODUCT;
             UNROLL for (int v = 0; v < PAIR_VECTORS; ++v) {
                 vec *s = &sum[r * PAIR_VECTORS + v];
-                const vec delta = vless_number(mean[v], &x[0]);
-                const vec excess = vless_number(var[v], &x[1]);
+                const vec delta = vminus(mean[v], &x[0]);
+                const vec excess = vminus(var[v], &x[1]);
                 if (reversed)
                     *s = vfma(vset(x[2]), vfma(delta, delta, excess), *s);
                 else
@@ -348,8 +348,8 @@ INLINE int FN(product_values)(const gkl_tile *t, const REAL *panel, const REAL *
     UNROLL for (int r = 0; r < PAIR_ROWS; ++r)
         UNROLL for (int v = 0; v < PAIR_VECTORS; ++v) {
             vec *x = &value[r * PAIR_VECTORS + v];
-            const vec high = vless_number(logdet[v][0], &row_logdet[2 * r]);
-            const vec both = high + vless_number(logdet[v][1], &row_logdet[2 * r + 1]);
+            const vec high = vminus(logdet[v][0], &row_logdet[2 * r]);
+            const vec both = high + vminus(logdet[v][1], &row_logdet[2 * r + 1]);
             *x = vset((REAL)0.5) * (reversed ? *x - both : *x + both);
             good[r * PAIR_VECTORS + v] = vless_equal(limit, *x);
             all = vboth(all, good[r * PAIR_VECTORS + v]);

@@ -42,7 +42,7 @@ INLINE void FN(wstream)(REAL *p, vec a) { MM(stream)(p, a); }
 #define HAVE_vstream
 
 /* compilers make a register of a number that is used more than once, by a shuffle: 20 % slower */
-INLINE vec FN(wless_number)(vec a, const REAL *p) {
+INLINE vec FN(wminus)(vec a, const REAL *p) {
     vec difference;
 #if BITS == 32
     __asm__("vsubps %2%{1to16%}, %1, %0" : "=v"(difference) : "v"(a), "m"(*p));
@@ -51,7 +51,7 @@ INLINE vec FN(wless_number)(vec a, const REAL *p) {
 #endif
     return difference;
 }
-#define HAVE_vless_number
+#define HAVE_vminus
 
 INLINE vec FN(wmin)(vec a, vec b) { return MM(min)(a, b); }
 INLINE vec FN(wmax)(vec a, vec b) { return MM(max)(a, b); }

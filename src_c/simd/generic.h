@@ -80,8 +80,8 @@ INLINE vec FN(wfma)(vec a, vec b, vec c) { return a * b + c; }
 INLINE vec FN(wfnma)(vec a, vec b, vec c) { return c - a * b; }
 #endif
 
-#ifndef HAVE_vless_number
-INLINE vec FN(wless_number)(vec a, const REAL *p) { return a - vset(*p); }
+#ifndef HAVE_vminus
+INLINE vec FN(wminus)(vec a, const REAL *p) { return a - vset(*p); }
 #endif
 
 #ifndef HAVE_vmin

@@ -37,7 +37,7 @@
 #define vselect(m, yes, no) FN(wselect)(m, yes, no)
 #define vfma(a, b, c) FN(wfma)(a, b, c)                 /* a b + c, fused where the ISA can */
 #define vfnma(a, b, c) FN(wfnma)(a, b, c)               /* c - a b, likewise */
-#define vless_number(a, p) FN(wless_number)(a, p)       /* a - *p, which is part of the instruction */
+#define vminus(a, p) FN(wminus)(a, p)                   /* a - *p, a number of the instruction */
 #define vmin(a, b) FN(wmin)(a, b)                       /* b where either is NaN */
 #define vmax(a, b) FN(wmax)(a, b)
 #define vabs(a) FN(wabs)(a)

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What of q is nearest to each p, without the matrix of all divergences.
+
+Candidates are found by values that are within a tolerance, and ranked by the exact ones, those of
+:func:`gkl.kl`.  Rows in which the tolerance could have hidden a nearer one are searched again, for
+all within the divergence of their last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gkl import _core, lazy, products
+from gkl._core import Gaussian
+from gkl.divergence import OnError
+from gkl.pairwise import (
+    ROW_METRICS,
+    Metric,
+    bad_items,
+    checked_metric,
+    checked_pair,
+    pair_values,
+    refuse_bad,
+    values_of,
+)
+
+__all__ = ["Neighbors", "inner_product_vectors", "nearest"]
+
+TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-13}
+BLOCK_VALUES, BLOCK_SIDE = 1 << 20, 4096  # of a matrix that is looked through at a time
+NOWHERE = np.iinfo(np.intp).max
+
+
+class Neighbors(NamedTuple):
+    """All within a bound: those of p[i] are at indptr[i] to indptr[i + 1] of the other two."""
+
+    indptr: Any
+    index: Any
+    divergence: Any
+
+
+def nearest(
+    p: Gaussian,
+    q: Gaussian,
+    k: int | None = None,
+    *,
+    radius: float | None = None,
+    metric: Metric = "kl",
+    order: float | None = None,
+    exclude_self: bool = False,
+    on_error: OnError = "raise",
+    threads: int | None = None,
+) -> Any:
+    """The k of q from which each p diverges least, or all within a radius.
+
+    Parameters
+    ----------
+    p, q : DiagNormal, FullNormal or LowRankNormal
+        Of batch shapes (n,) and (m,).
+    k : int, optional
+        How many; either this or `radius`.
+    radius : float, optional
+        All whose divergence is at most this.
+    metric, order
+        As in :func:`pairwise_kl`.
+    exclude_self : bool
+        Not q[i] for p[i]: for p and q that are the same.
+    on_error : {"raise", "nan"}
+        What to do about bad Gaussians.  A bad q is never near; a bad p has no neighbors.
+    threads : int, optional
+        Threads of this call instead of :func:`gkl.get_num_threads`.
+
+    Returns
+    -------
+    divergence : numpy.ndarray, shape (n, k)
+        Ascending, in nats; equal ones in the order of their indices.  With less than k candidates
+        the last are NaN.
+    index : numpy.ndarray of int, shape (n, k)
+        Their places in q; -1 where there is none.
+    Neighbors
+        With `radius`, in the place of both: ``indptr``, ``index`` and ``divergence``, the same by
+        rows one after the other, as in :class:`scipy.sparse.csr_array`.
+
+    Raises
+    ------
+    InvalidGaussianError
+        Some of p, or else some of q, are bad and `on_error` is "raise"; its `result` is what the
+        call would have returned.
+    ValueError, TypeError
+        Not exactly one of `k` and `radius`; and as :func:`pairwise_kl`.
+
+    Notes
+    -----
+    The result is exactly that of sorting all values of :func:`gkl.kl` (or :func:`gkl.jeffreys`),
+    by value and then by index; of the other metrics, those of :func:`pairwise_kl`.  Memory does
+    not grow with n m.  Memory maps are read in place, a part at a time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gkl
+    >>> p = gkl.DiagNormal(np.array([[0.0], [1.0], [5.0]]), var=1.0)
+    >>> gkl.nearest(p, p, 1, exclude_self=True)
+    (array([[0.5],
+           [0.5],
+           [8. ]]), array([[1],
+           [0],
+           [1]]))
+    >>> gkl.nearest(p, p, radius=0.5).indptr
+    array([0, 2, 4, 5])
+    """
+    nthreads = checked_pair(p, q, on_error, threads)
+    alpha = checked_metric(p, q, metric, order)
+    if (k is None) == (radius is None):
+        raise ValueError("exactly one of k= and radius= is wanted")
+    if k is not None:
+        k = _checked_k(k)
+    elif not radius >= 0:
+        raise ValueError(f"radius= takes a number that is not negative, not {radius!r}")
+    if exclude_self and len(p) != len(q):
+        raise ValueError(f"exclude_self=True wants p and q alike: {len(p)} and {len(q)} Gaussians")
+    own = 0 if exclude_self else None
+    if lazy.wanted(p, q):
+        from gkl import distributed
+
+        return distributed.nearest(p, q, k, radius, metric, order, exclude_self)
+    search = _Search(p, q, metric, alpha, own, nthreads)
+    result: Any = search.nearest(k) if k is not None else search.within(radius)
+    if on_error == "raise":
+        refuse_bad(p, q, *search.bad, None, result)
+    return result
+
+
+def inner_product_vectors(p: Gaussian, q: Gaussian) -> tuple[Any, Any]:
+    """Vectors whose inner product ranks q by -KL(p || q), for a maximum-inner-product index.
+
+    Parameters
+    ----------
+    p, q : DiagNormal
+        Of batch shapes (n,) and (m,).
+
+    Returns
+    -------
+    queries : numpy.ndarray, shape (n, 2 d + 1)
+    items : numpy.ndarray, shape (m, 2 d + 1)
+        ``queries @ items.T`` is -KL(p || q) and a number for each p: in a row, the largest is the
+        nearest.  float32 for float16, bfloat16 and float32 parameters, else float64.
+
+    Raises
+    ------
+    InvalidGaussianError, ValueError, TypeError
+        As :func:`pairwise_kl`.
+
+    Notes
+    -----
+    Means are taken from their common center, and dimensions are put into the units of the geometric
+    mean of q's variances, so that products of float32 vectors lose less; what they lose still
+    matters where divergences are small, so that what an index returns is best ranked once more by
+    :func:`pairs_kl`.  With m and v of p and of q so transformed, the vectors are
+    (v_p + m_p^2, m_p, 1) and (-1/v_q, 2 m_q/v_q, -sum(m_q^2/v_q + log v_q))/2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gkl
+    >>> p = gkl.DiagNormal(np.array([[0.0], [1.0], [5.0]]), var=1.0)
+    >>> queries, items = gkl.inner_product_vectors(p[:1], p)
+    >>> np.argsort(-(queries @ items.T))
+    array([[0, 1, 2]])
+    """
+    checked_pair(p, q, "raise", None)
+    if {p.structure, q.structure} != {"diag"}:
+        raise TypeError("inner_product_vectors is for diagonal Gaussians")
+    if lazy.wanted(p, q):
+        raise TypeError("inner_product_vectors wants NumPy arrays, not lazy ones")
+    dim = lazy.dim(p, q)
+    refuse_bad(p, q, bad_items(p), bad_items(q), None, None)
+    mean_p, var_p = _moments(p, dim)
+    mean_q, var_q = _moments(q, dim)
+    center = mean_q.mean(0) if len(q) else 0.0
+    unit = np.exp(np.log(var_q).mean(0)) if len(q) else 1.0
+    mean_p, mean_q = (mean_p - center) / np.sqrt(unit), (mean_q - center) / np.sqrt(unit)
+    var_p, over_q = var_p / unit, unit / var_q
+    last = (mean_q * mean_q * over_q - np.log(over_q)).sum(1, keepdims=True)
+    queries = np.concatenate((var_p + mean_p * mean_p, mean_p, np.ones((len(p), 1))), axis=1)
+    items = np.concatenate((-0.5 * over_q, mean_q * over_q, -0.5 * last), axis=1)
+    dtype = np.result_type(*(np.float32 if x.dtype.itemsize <= 4 else np.float64 for x in (p, q)))
+    return queries.astype(dtype), items.astype(dtype)
+
+
+def _moments(x: Gaussian, dim: int) -> tuple[Any, Any]:
+    """Means and variances, float64, of every Gaussian and dimension."""
+    scale = np.asarray(x.parameters[x.parameter], float)
+    var = scale if x.parameter == "var" else np.exp(scale) if x.parameter == "logvar" else scale**2
+    shape = (len(x), dim)
+    return np.broadcast_to(np.asarray(x.mean, float), shape), np.broadcast_to(var, shape)
+
+
+def _checked_k(k: Any) -> int:
+    try:
+        found = k.__index__()
+    except AttributeError:
+        raise TypeError(f"k= takes an integer, not {k!r}") from None
+    if found < 1:
+        raise ValueError(f"k= takes a number from 1 up, not {k!r}")
+    return int(found)
+
+
+class _Search:
+    """The candidates of a metric, and their exact values."""
+
+    def __init__(
+        self, p: Gaussian, q: Gaussian, metric: str, order: float, own: int | None, nthreads: int
+    ) -> None:
+        self.p, self.q, self.metric, self.order = p, q, metric, order
+        self.own, self.nthreads = own, nthreads
+        self.is_diag = p.structure == q.structure == "diag"
+        self.ranks_again = metric in ROW_METRICS
+        self.bad = [np.zeros(len(p), bool), np.zeros(len(q), bool)]
+        small = all(x.dtype.itemsize <= 4 and x.dtype.kind not in "iub" for x in (p, q))
+        self.dtype = np.dtype(np.float32 if small else np.float64)
+        self.tolerance = (TOLERANCE if self.is_diag else products.TOLERANCE)[self.dtype]
+        if not self.is_diag:
+            self.p, self.q = p.prepare(on_error="nan"), q.prepare(on_error="nan")
+
+    def nearest(self, k: int) -> tuple[Any, Any]:
+        """Values and indices of the k nearest."""
+        n, m = len(self.p), len(self.q)
+        some = min(k + min(k, 16) + 4 if self.ranks_again else k, max(m, 1))
+        value, index = self._candidates(some)
+        last = value[:, -1].copy()
+        if self.ranks_again:
+            there = index >= 0
+            value[there] = self._exact(np.nonzero(there)[0], index[there])
+        value, index = _ranked(value, index, min(k, some))
+        if self.ranks_again and some < m:
+            self._search_again(value, index, last)
+        missing = ((0, 0), (0, k - value.shape[1]))
+        return (
+            np.pad(value, missing, constant_values=np.nan),
+            np.pad(index, missing, constant_values=-1),
+        )
+
+    def _search_again(self, value: Any, index: Any, last: Any) -> None:
+        """Rows whose k-th may not be less than all that are no candidates."""
+        doubtful = value[:, -1] > last * (1 - 2 * self.tolerance)
+        rows = np.nonzero(doubtful)[0]
+        if not len(rows):
+            return
+        indptr, found, exact = self._within(rows, value[rows, -1].astype(float))
+        for n, row in enumerate(rows):
+            part = slice(indptr[n], indptr[n + 1])
+            best = np.lexsort((found[part], exact[part]))[: value.shape[1]]
+            value[row], index[row] = exact[part][best], found[part][best]
+
+    def within(self, radius: float) -> Neighbors:
+        rows = np.arange(len(self.p))
+        return Neighbors(*self._within(rows, np.full(len(rows), float(radius))))
+
+    def _within(self, rows: Any, bounds: Any) -> tuple[Any, Any, Any]:
+        """Of these rows of p all with exact values up to their bound, in ascending order."""
+        loose = bounds * (1 + 2 * self.tolerance) if self.ranks_again else bounds
+        row, index, value = self._within_rough(rows, loose)
+        if self.own is not None:
+            keep = index != rows[row] + self.own
+            row, index, value = row[keep], index[keep], value[keep]
+        if self.ranks_again:
+            value = self._exact(rows[row], index)
+            keep = value <= bounds[row]
+            row, index, value = row[keep], index[keep], value[keep]
+        best = np.lexsort((index, value, row))
+        indptr = np.zeros(len(rows) + 1, np.intp)
+        np.cumsum(np.bincount(row, minlength=len(rows)), out=indptr[1:])
+        return indptr, index[best], value[best].astype(self.dtype)
+
+    def _exact(self, i: Any, j: Any) -> Any:
+        return pair_values(self.p, self.q, i, j, self.metric, None, self.nthreads)[0]
+
+    # what follows is one way for diagonal Gaussians, in the core, and one for all others
+
+    def _candidates(self, k: int) -> tuple[Any, Any]:
+        """The k of q that are nearest to each p by values within the tolerance."""
+        given = self.metric, self.order, self.p, self.q
+        if self.is_diag:
+            value, index, *self.bad = _core.nearest(*given, k, self.own, self.nthreads)
+            return value, index
+        n = len(self.p)
+        value, index = np.full((n, k), np.nan, self.dtype), np.full((n, k), -1, np.intp)
+        for rows, columns, found in self._blocks():
+            place = np.broadcast_to(np.arange(columns.start, columns.stop), found.shape)
+            value[rows], index[rows] = _ranked(
+                np.concatenate((value[rows], found), axis=1),
+                np.concatenate((index[rows], np.where(np.isnan(found), -1, place)), axis=1),
+                k,
+            )
+        return value, index
+
+    def _within_rough(self, rows: Any, bounds: Any) -> tuple[Any, Any, Any]:
+        """Rows, columns and values within bounds, by values within the tolerance."""
+        if self.is_diag:
+            p = self.p if len(rows) == len(self.p) else self.p[rows]
+            indptr, index, value, *bad = _core.within(
+                self.metric, self.order, p, self.q, bounds, None, self.nthreads
+            )
+            if p is self.p:
+                self.bad = bad
+            return np.repeat(np.arange(len(rows)), np.diff(indptr)), index, value
+        limit = np.full(len(self.p), -np.inf)
+        limit[rows] = bounds
+        parts = []
+        for block_rows, columns, found in self._blocks():
+            row, column = np.nonzero(found <= limit[block_rows, np.newaxis])
+            value = found[row, column].astype(float)
+            parts.append((row + block_rows.start, column + columns.start, value))
+        row, index, value = (np.concatenate(x) for x in zip(*parts, strict=True))
+        return np.searchsorted(rows, row), index, value
+
+    def _blocks(self) -> Iterator[tuple[slice, slice, Any]]:
+        """The matrix by blocks, without what a row must not have."""
+        n, m = len(self.p), len(self.q)
+        bad_p, bad_q = np.zeros(n, bool), np.zeros(m, bool)
+        width = min(max(m, 1), BLOCK_SIDE)
+        height = max(BLOCK_VALUES // width, 1)
+        for i in range(0, n, height):
+            rows = slice(i, min(i + height, n))
+            for j in range(0, m, width):
+                columns = slice(j, min(j + width, m))
+                found, bad_p[rows], bad_q[columns] = values_of(
+                    self.p[rows], self.q[columns], self.metric, self.order, None, self.nthreads
+                )
+                if self.own is not None:
+                    both = np.arange(max(i, j), max(min(rows.stop, columns.stop), i, j))
+                    found[both - i, both - j] = np.nan
+                yield rows, columns, found
+        self.bad = [bad_p, bad_q]
+
+
+def _ranked(value: Any, index: Any, k: int) -> tuple[Any, Any]:
+    """The first k of each row by value, then by index, those of index -1 last."""
+    order = np.lexsort((np.where(index < 0, NOWHERE, index), value), axis=-1)[:, :k]
+    return np.take_along_axis(value, order, 1), np.take_along_axis(index, order, 1)
