@@ -6,7 +6,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.ref cimport PyObject
 from libc.stddef cimport ptrdiff_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 import numpy as np

@@ -87,13 +87,36 @@ static int gkl_overlap(gkl_extent a, gkl_extent b) {
            || (b.dense && b.first < a.first && a.last < b.last);
 }
 
+/* What a gufunc is made of; it stays for good.  Operands after the parameters, a weight or an order,
+ * have the type of the results. */
+typedef struct {
+    const char *name, *signature;
+    int nin, nout, parameters;
+    PyArrayMethod_StridedLoop *loop;
+    const void *kernel;
+} gkl_gufunc;
+
+/* NumPy would keep the GIL for short batches, however long the rows, and drop it for others: the
+ * gufuncs ask that it be always held, and drop it here when the work is worth it. */
+static PyThreadState *gkl_drop_gil(double cost) {
+    return cost > 8192 ? PyEval_SaveThread() : NULL;
+}
+
+static int gkl_end(PyThreadState *held, int status) {
+    if (held)
+        PyEval_RestoreThread(held);
+    if (status == GKL_NO_KERNEL)
+        return gkl_fail(PyExc_NotImplementedError, "there is no kernel for this pair");
+    return status > 0 ? gkl_fail(NULL, NULL) : status;
+}
+
 /* All of a gufunc's loops.  Steps: batch strides of the arguments, then strides along the core
  * dimensions of one argument after the other.  Dimensions: the batch, then the core dimensions as
  * they first appear in the signature, of which d is the first. */
 static int gkl_loop(PyArrayMethod_Context *context, char *const data[],
                     const npy_intp *dimensions, const npy_intp *steps, NpyAuxData *aux) {
     const PyUFuncObject *ufunc = (const PyUFuncObject *)context->caller;
-    const gkl_kernel *kernel = (const gkl_kernel *)ufunc->data;
+    const gkl_kernel *kernel = ((const gkl_gufunc *)ufunc->data)->kernel;
     const npy_intp *core_step = steps + kernel->nin + kernel->nout;
     gkl_extent extents[GKL_MAX_OUT];
     gkl_job job;
@@ -130,17 +153,37 @@ static int gkl_loop(PyArrayMethod_Context *context, char *const data[],
             if (gkl_overlap(extents[j], extents[out]))
                 return gkl_fail(PyExc_ValueError, "two outputs are the same array, or overlap");
     }
-    /* NumPy would keep the GIL for short batches, however long the rows, and drop it for others:
-     * the flag below has it always held here, and dropped by us when the work is worth it */
-    PyThreadState *held = NULL;
-    if ((double)dimensions[0] * gkl_cost(&job) > 8192)
-        held = PyEval_SaveThread();
-    const int status = gkl_run(&job);
-    if (held)
-        PyEval_RestoreThread(held);
-    if (status == GKL_NO_KERNEL)
-        return gkl_fail(PyExc_NotImplementedError, "there is no kernel for this pair");
-    return status > 0 ? gkl_fail(NULL, NULL) : status;
+    PyThreadState *held = gkl_drop_gil((double)dimensions[0] * gkl_cost(&job));
+    return gkl_end(held, gkl_run(&job));
+}
+
+/* The loops of every p against every q.  Dimensions: the batch, n, d, m. */
+static int gkl_pairwise_loop(PyArrayMethod_Context *context, char *const data[],
+                             const npy_intp *dimensions, const npy_intp *steps, NpyAuxData *aux) {
+    const PyUFuncObject *ufunc = (const PyUFuncObject *)context->caller;
+    const gkl_gufunc *gufunc = (const gkl_gufunc *)ufunc->data;
+    const gkl_pairwise_kernel *kernel = gufunc->kernel;
+    const npy_intp *core_step = steps + gufunc->nin + 1;
+    const int is_double = context->descriptors[gufunc->nin]->type_num == NPY_DOUBLE;
+    int status = 0;
+    (void)aux;
+    gkl_pairwise_job job = {
+        .metric = kernel->metric, .p = kernel->p, .q = kernel->q,
+        .storage = (gkl_type)gkl_storage((PyObject *)context->descriptors[0]),
+        .n = dimensions[1], .dim = dimensions[2], .m = dimensions[3], .poll = gkl_poll};
+    PyThreadState *held = gkl_drop_gil((double)dimensions[0] * (double)job.n * (double)job.m
+                                       * (double)(job.dim + 1));
+    for (npy_intp i = 0; i < dimensions[0] && !status; ++i) {
+        for (int k = 0; k < 4; ++k)
+            job.in[k] = (gkl_array){data[k] + i * steps[k], &core_step[2 * k],
+                                    core_step[2 * k + 1], 0};
+        if (kernel->ordered) {
+            const char *order = data[4] + i * steps[4];
+            job.order = is_double ? *(const double *)order : (double)*(const float *)order;
+        }
+        status = gkl_pairwise(&job, data[gufunc->nin] + i * steps[gufunc->nin], core_step + 8);
+    }
+    return gkl_end(held, status);
 }
 
 /* Types that are not all float16, bfloat16 or float32 meet in NumPy's common type of them,
@@ -148,7 +191,7 @@ static int gkl_loop(PyArrayMethod_Context *context, char *const data[],
 static int gkl_promote(PyObject *self, PyArray_DTypeMeta *const given[],
                        PyArray_DTypeMeta *const signature[], PyArray_DTypeMeta *chosen[]) {
     const PyUFuncObject *ufunc = (const PyUFuncObject *)self;
-    const int parameters = ufunc->nin - ((const gkl_kernel *)ufunc->data)->weighted;
+    const int parameters = ((const gkl_gufunc *)ufunc->data)->parameters;
     PyArray_DTypeMeta *common = given[0];
     Py_INCREF(common);
     for (int i = 1; i < parameters; ++i) {
@@ -178,9 +221,10 @@ static int gkl_promote(PyObject *self, PyArray_DTypeMeta *const given[],
 
 static int gkl_add_loop(PyObject *ufunc, PyArray_DTypeMeta *in, PyArray_DTypeMeta *out) {
     const int nin = ((PyUFuncObject *)ufunc)->nin, nargs = ((PyUFuncObject *)ufunc)->nargs;
-    const int parameters = nin - ((const gkl_kernel *)((PyUFuncObject *)ufunc)->data)->weighted;
+    const gkl_gufunc *gufunc = (const gkl_gufunc *)((PyUFuncObject *)ufunc)->data;
+    const int parameters = gufunc->parameters;
     PyArray_DTypeMeta *types[GKL_MAX_ARGS];
-    PyType_Slot slots[] = {{NPY_METH_strided_loop, (void *)gkl_loop}, {0, NULL}};
+    PyType_Slot slots[] = {{NPY_METH_strided_loop, (void *)gufunc->loop}, {0, NULL}};
     PyArrayMethod_Spec spec = {
         .name = ((PyUFuncObject *)ufunc)->name, .nin = nin, .nout = nargs - nin,
         .casting = NPY_NO_CASTING,
@@ -191,11 +235,10 @@ static int gkl_add_loop(PyObject *ufunc, PyArray_DTypeMeta *in, PyArray_DTypeMet
     return PyUFunc_AddLoopFromSpec(ufunc, &spec);
 }
 
-static PyObject *gkl_make_gufunc(const gkl_kernel *kernel, const char *doc,
-                                 PyObject *bfloat16) {
+static PyObject *gkl_make_gufunc(const gkl_gufunc *made, const char *doc, PyObject *bfloat16) {
     PyObject *self = PyUFunc_FromFuncAndDataAndSignature(
-        NULL, (void *const *)kernel, NULL, 0, kernel->nin, kernel->nout, PyUFunc_None,
-        kernel->name, doc, 0, kernel->signature);
+        NULL, (void *const *)made, NULL, 0, made->nin, made->nout, PyUFunc_None, made->name, doc, 0,
+        made->signature);
     if (self == NULL)
         return NULL;
     PyUFuncObject *ufunc = (PyUFuncObject *)self;
@@ -224,6 +267,22 @@ static PyObject *gkl_make_gufunc(const gkl_kernel *kernel, const char *doc,
     if (!ok)
         Py_CLEAR(self);
     return self;
+}
+
+/* The description of gufunc `index` of both lists; no name past the end. */
+static gkl_gufunc gkl_describe_gufunc(int index) {
+    int count = 0;
+    const gkl_kernel *kernel = gkl_kernel_at(index);
+    if (kernel)
+        return (gkl_gufunc){kernel->name, kernel->signature, kernel->nin, kernel->nout,
+                            kernel->nin - kernel->weighted, gkl_loop, kernel};
+    while (gkl_kernel_at(count))
+        ++count;
+    const gkl_pairwise_kernel *pairwise = gkl_pairwise_kernel_at(index - count);
+    if (pairwise)
+        return (gkl_gufunc){pairwise->name, pairwise->signature, 4 + pairwise->ordered, 1, 4,
+                            gkl_pairwise_loop, pairwise};
+    return (gkl_gufunc){.name = NULL};
 }
 
 #endif

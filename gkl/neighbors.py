@@ -235,7 +235,7 @@ class _Search:
         if self.ranks_again:
             there = index >= 0
             value[there] = self._exact(np.nonzero(there)[0], index[there])
-        value, index = _ranked(value, index, min(k, some))
+        value, index = ranked(value, index, min(k, some))
         if self.ranks_again and some < m:
             self._search_again(value, index, last)
         missing = ((0, 0), (0, k - value.shape[1]))
@@ -291,7 +291,7 @@ class _Search:
         value, index = np.full((n, k), np.nan, self.dtype), np.full((n, k), -1, np.intp)
         for rows, columns, found in self._blocks():
             place = np.broadcast_to(np.arange(columns.start, columns.stop), found.shape)
-            value[rows], index[rows] = _ranked(
+            value[rows], index[rows] = ranked(
                 np.concatenate((value[rows], found), axis=1),
                 np.concatenate((index[rows], np.where(np.isnan(found), -1, place)), axis=1),
                 k,
@@ -338,7 +338,7 @@ class _Search:
         self.bad = [bad_p, bad_q]
 
 
-def _ranked(value: Any, index: Any, k: int) -> tuple[Any, Any]:
+def ranked(value: Any, index: Any, k: int) -> tuple[Any, Any]:
     """The first k of each row by value, then by index, those of index -1 last."""
     order = np.lexsort((np.where(index < 0, NOWHERE, index), value), axis=-1)[:, :k]
     return np.take_along_axis(value, order, 1), np.take_along_axis(index, order, 1)

@@ -129,6 +129,16 @@ typedef struct {
     int (*poll)(void);
 } gkl_pairwise_job;
 
+/* The metrics by name, as in Python: pairwise_kl_diag_var_logvar; NULL past the end. */
+typedef struct {
+    const char *name, *signature;
+    gkl_metric metric;
+    gkl_kind p, q;
+    int ordered; /* is there an operand for the order? */
+} gkl_pairwise_kernel;
+
+const gkl_pairwise_kernel *gkl_pairwise_kernel_at(int index);
+
 /* Every divergence: that of (i, j) at i stride[0] + j stride[1] bytes, F64 for F64 storage, else F32;
  * within 1e-5 of the exact one, relatively, in F32 and 1e-13 in F64; NaN where an item is bad. */
 int gkl_pairwise(const gkl_pairwise_job *job, void *out, const ptrdiff_t stride[2]);

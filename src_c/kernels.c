@@ -161,3 +161,46 @@ const gkl_kernel *gkl_kernel_at(int index) {
 #endif
     return index >= 0 && index < count ? &kernels[index] : NULL;
 }
+
+static const struct {
+    const char *name;
+    gkl_metric metric;
+    int ordered;
+} metrics[] = {
+#define METRIC(name, metric, ordered) {#name, GKL_##metric, ordered},
+#include "kernels.def"
+#undef METRIC
+};
+
+static gkl_pairwise_kernel pairwise[COUNT(metrics) * COUNT(pairs)];
+static char pairwise_names[COUNT(metrics) * COUNT(pairs)][LONGEST];
+static int pairwise_count;
+
+static void list_pairwise(void) {
+    for (int i = 0; i < COUNT(metrics); ++i)
+        for (int j = 0; j < COUNT(pairs); ++j) {
+            gkl_pairwise_kernel *k = &pairwise[pairwise_count];
+            if (pairs[j].p > GKL_LOGVAR || pairs[j].q > GKL_LOGVAR)
+                continue;
+            snprintf(pairwise_names[pairwise_count], LONGEST, "pairwise_%s_%s", metrics[i].name,
+                     pairs[j].name);
+            k->name = pairwise_names[pairwise_count++];
+            k->signature = metrics[i].ordered ? "(n,d),(n,d),(m,d),(m,d),()->(n,m)"
+                                              : "(n,d),(n,d),(m,d),(m,d)->(n,m)";
+            k->metric = metrics[i].metric;
+            k->p = pairs[j].p;
+            k->q = pairs[j].q;
+            k->ordered = metrics[i].ordered;
+        }
+}
+
+const gkl_pairwise_kernel *gkl_pairwise_kernel_at(int index) {
+#if defined(_WIN32)
+    if (pairwise_count == 0)
+        list_pairwise();
+#else
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, list_pairwise);
+#endif
+    return index >= 0 && index < pairwise_count ? &pairwise[index] : NULL;
+}

@@ -67,6 +67,12 @@ static void choose(gkl_pairing *x) {
         x->factor = x->order / (1 - x->order);
         x->order = 1 - x->order;
     }
+    if (metric == GKL_RENYI && x->job->order == 1)
+        x->form = GKL_FORM_KL; /* its limit */
+    if (metric == GKL_RENYI && !(x->job->order > 0 && x->job->order <= DBL_MAX)) {
+        x->form = GKL_FORM_KL;
+        x->factor = (double)NAN;
+    }
     x->tile = x->table->tiles[x->is_f64][x->form][x->job->q];
 }
 

@@ -13,6 +13,9 @@ from gkl import reference
 
 FLOATS = (np.float32, np.float64)
 
+# those that go through a batch; of every p against every q: test_pairwise.py
+BATCH_NAMES = [name for name in reference.names() if not name.startswith("pairwise_")]
+
 
 # One of each family of outputs, for what need not be tested of every gufunc.
 SOME = ["kl_diag_var", "kl_diag_std_logvar_grad", "kl_unit_logvar_vjp", "kl_diag_logvar_parts"]

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 from helpers import (
+    BATCH_NAMES,
     FLOATS,
     LAYOUTS,
     MATRICES,
@@ -31,7 +32,7 @@ from gkl import _core, ufuncs
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
-NAMES = list(ufuncs.__all__)
+NAMES = BATCH_NAMES
 WITH_MATRICES = [n for n in NAMES if through_matrices(n)]
 
 

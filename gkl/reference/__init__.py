@@ -3,7 +3,8 @@
 
 A name is prefix + "_" + pair + suffix, as in ``src_c/kernels.def``; twins and docstrings are put
 together from the same pieces, so that every formula stands once, beside its text: those of
-diagonal Gaussians in ``diag.py``, all others in ``full.py``.
+diagonal Gaussians in ``diag.py``, all others in ``full.py``, every p against every q in
+``pairwise.py``.
 """
 
 import functools
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gkl.reference import diag, full
+from gkl.reference import diag, full, pairwise
 from gkl.reference.parts import (
     ENTROPY,
     OUTPUTS,
@@ -68,13 +69,19 @@ def _functions() -> dict[str, tuple[Family, Function]]:
 
 def names(family: str | None = None) -> list[str]:
     """The names of all gufuncs, or of a family, in the order of ``src_c/kernels.def``."""
+    if family == "pairwise":
+        return pairwise.names()
     wanted = FAMILIES[family] if family else None
-    return [name for name, (of, _) in _functions().items() if wanted in (None, of)]
+    found = [name for name, (of, _) in _functions().items() if wanted in (None, of)]
+    return found if family else found + pairwise.names()
 
 
 @functools.cache
 def twin(name: str) -> Callable[..., Any]:
     """The NumPy function with the operands and the results of the gufunc of this name."""
+    if name.startswith("pairwise_"):
+        compute = functools.partial(pairwise.compute, name)
+        return functools.update_wrapper(lambda *operands: compute(*operands), pairwise.compute)
     family, function = _functions()[name]
 
     def compute(*operands: Any) -> Any:
@@ -117,6 +124,8 @@ float32, the type of the results. Operands of different types are promoted, by c
 @functools.cache
 def docstring(name: str) -> str:
     """The documentation of the gufunc of this name, in numpydoc's form."""
+    if name.startswith("pairwise_"):
+        return pairwise.docstring(name)
     family, function = _functions()[name]
     output = function.output
     unit = function.q is None and output is not ENTROPY
