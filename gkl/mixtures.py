@@ -35,7 +35,7 @@ def gmm_kl(
 ) -> Any:
     r"""Kullback-Leibler divergence KL(f || g) between two Gaussian mixtures, in nats.
 
-    There is no closed form for :math:`f = \sum_a w_a p_a` and :math:`g = \sum_b v_b q_b`. The
+    There is no closed form for :math:`f = \sum_a w_a p_a` and :math:`g = \sum_b v_b q_b`.  The
     methods "variational" and "matched" approximate it by the divergences of the components,
     and "montecarlo" by the mean over samples x of f:
 
@@ -52,14 +52,14 @@ def gmm_kl(
         w and v: finite, not negative, of sum 1 to within 1e-6; they are divided by their sum.
         A component of weight 0 is left out, and its Gaussian is not looked at.
     p, q : DiagNormal, FullNormal or LowRankNormal
-        The components, of batch shapes (A,) and (B,). Structures and parameterizations may
+        The components, of batch shapes (A,) and (B,).  Structures and parameterizations may
         differ.
     method : {"variational", "matched", "montecarlo"}
         The formula.
     samples : int
         n >= 2, of "montecarlo" alone.
     seed : int or numpy.random.Generator, optional
-        What :func:`numpy.random.default_rng` takes, for "montecarlo" alone. The same seed gives
+        What :func:`numpy.random.default_rng` takes, for "montecarlo" alone.  The same seed gives
         the same samples.
     return_error : bool
         Return the standard error too, which only "montecarlo" has.
@@ -86,12 +86,13 @@ def gmm_kl(
     -----
     "variational", of J. R. Hershey and P. A. Olsen, "Approximating the Kullback Leibler divergence
     between Gaussian mixture models" (ICASSP 2007), is the difference of lower bounds of the means
-    of log f and log g under f, so it is no bound itself, and may be negative. It is exactly 0
-    where the mixtures are equal, and splitting a component in two equal ones leaves it as it is.
+    of log f and log g under f, so it is no bound itself, and may be negative.  It is exactly 0
+    where weights and components are equal, in the same order; splitting a component in two equal
+    ones leaves it as it is, but for rounding.
 
     "matched", of J. Goldberger, S. Gordon and H. Greenspan, "An efficient image similarity
     measure based on approximations of KL-divergence between two Gaussian mixtures" (ICCV 2003),
-    suits components that overlap little. It is an upper bound of KL(f || g) where no two
+    suits components that overlap little.  It is an upper bound of KL(f || g) where no two
     components of p are matched with the same one of q; else it may be below, negative, and not 0
     for equal mixtures.
 
@@ -101,10 +102,10 @@ def gmm_kl(
 
     "montecarlo" is unbiased, though it may be negative as well, and its error falls as 1/sqrt(n).
     Where g has light tails, rare samples carry much of the mean, and the standard error is too
-    small until there are enough of them. Memory does not grow with n.
+    small until there are enough of them.  Memory does not grow with n.
 
     A divergence is inf only where every component of g is farther than float64 reaches from one
-    of f, or from a sample. Its standard error is inf as well.
+    of f, or from a sample.  Its standard error is inf as well.
 
     Examples
     --------
@@ -113,18 +114,16 @@ def gmm_kl(
     >>> p = gkl.DiagNormal([[-2.0], [2.0]], var=1.0)
     >>> q = gkl.DiagNormal([[-2.0], [3.0]], var=1.0)
     >>> round(gmm_kl([0.5, 0.5], p, [0.25, 0.75], q), 4)
-    0.3938
+    0.3941
     >>> round(gmm_kl([0.5, 0.5], p, [0.25, 0.75], q, "matched"), 4)
     0.3938
     >>> value, error = gmm_kl([0.5, 0.5], p, [0.25, 0.75], q, "montecarlo", seed=0,
     ...                       return_error=True)
-    >>> 0.35 < value < 0.40 and error < 0.01
+    >>> abs(value - 0.37906) < 5 * error  # from the integral
     True
     """
     if method not in ("variational", "matched", "montecarlo"):
-        raise ValueError(
-            f"method= takes 'variational', 'matched' or 'montecarlo', not {method!r}"
-        )
+        raise ValueError(f"method= takes 'variational', 'matched' or 'montecarlo', not {method!r}")
     if return_error and method != "montecarlo":
         raise ValueError(f"return_error=True is for 'montecarlo'; {method!r} has no such error")
     checked_pair(p, q, "raise", threads)
@@ -223,8 +222,9 @@ def _montecarlo(
             # those before and these, merged
             own = float(ratio.mean())
             apart = own - mean
-            squares += float(np.square(ratio - own).sum()) + apart * apart * count * n / (count + n)
-            mean += apart * n / (count + n)
+            share = n / (count + n)
+            squares += float(np.square(ratio - own).sum()) + apart * apart * count * share
+            mean += apart * share
             count += n
     if not math.isfinite(mean):
         return math.inf, math.inf

@@ -373,8 +373,8 @@ int gkl_each_pair(const gkl_pairwise_job *job, gkl_taker *taker) {
     x.q.mean = &job->in[2];
     x.q.scale = &job->in[3];
     x.q.kind = job->q;
-    choose(&x);
     const gkl_fp_state state = gkl_fp_default();
+    choose(&x);
     const ptrdiff_t bytes_p = plan_side(&x, &x.p, job->n, P_BYTES, TILE_ROWS);
     const ptrdiff_t bytes_q = plan_side(&x, &x.q, job->m, Q_BYTES, TILE_VECTORS * x.lanes);
     /* in one piece: what malloc gives back to the system and gets anew costs 14 % */

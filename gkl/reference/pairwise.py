@@ -134,7 +134,7 @@ def compute(name: str, *operands: Any) -> Array:
 
 
 _NOTES = """Within 1e-5 of the exact value, relatively, for float32 and 1e-13 for float64, also where p is close
-to q; where the scales are of different kinds, p's are converted to q's, rounded once. An item that is
+to q (Renyi, order a > 1: v_q/w times that); where the scales are of different kinds, p's are converted to q's, rounded once. An item that is
 NaN or infinite, or with a scale that is not positive, gives NaN, without exception or warning. The
 inner dimensions do not broadcast; float16 and bfloat16 are read as stored, results are float32."""
 
