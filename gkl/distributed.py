@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Every p against every q where parameters are Dask arrays: blocks of p against blocks of q.
 
-Each pair of blocks is a task; what is nearest in blocks is merged by a tree.  Bad items are NaN, or
-never near: nothing is computed yet that could be looked at.
+Each pair of blocks is a task; what is nearest in blocks is merged by a tree.  Bad items are NaN,
+or never near: nothing is computed yet that could be looked at.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,7 @@ FAN_IN = 8  # lists that are merged at a time
 
 def pairwise_kl(p: Gaussian, q: Gaussian, metric: str, order: float | None) -> Any:
     """The matrix, in blocks of the batches of p and q."""
-    import dask.array as da
-
+    da = _dask_array()
     rows, columns = _blocks(p), _blocks(q)
     dtype = _dtype(p, q)
     grid = [
@@ -43,9 +43,7 @@ def nearest(
     exclude_self: bool,
 ) -> tuple[Any, Any]:
     """(divergence, index), in the blocks of p's batch."""
-    import dask
-    import dask.array as da
-
+    da = _dask_array()
     if k is None:
         raise TypeError("radius= wants NumPy arrays: the size of its result is not known before")
     columns, dtype = _blocks(q), _dtype(p, q)
@@ -57,10 +55,19 @@ def nearest(
             found = [_merge(found, k)]
         while len(found) > 1:
             found = [_merge(found[i : i + FAN_IN], k) for i in range(0, len(found), FAN_IN)]
-        both = dask.delayed(found[0], pure=True)
+        both = _delayed(found[0], pure=True)
         values.append(da.from_delayed(both[0], (n, k), dtype))
         indices.append(da.from_delayed(both[1], (n, k), np.intp))
     return da.concatenate(values), da.concatenate(indices)
+
+
+def _dask_array() -> Any:
+    """The module, which has no types."""
+    return importlib.import_module("dask.array")
+
+
+def _delayed(x: Any, **options: Any) -> Any:
+    return importlib.import_module("dask").delayed(x, **options)
 
 
 def _dtype(p: Gaussian, q: Gaussian) -> Any:
@@ -70,9 +77,7 @@ def _dtype(p: Gaussian, q: Gaussian) -> Any:
 
 def _blocks(x: Gaussian) -> list[tuple[Any, int, int]]:
     """(delayed Gaussians, how many, the index of the first) for each block of the batch."""
-    import dask
-    import dask.array as da
-
+    da = _dask_array()
     names, arrays, chunks = list(x.parameters), list(x.parameters.values()), None
     for name, array in zip(names, arrays, strict=True):
         own = array.ndim > (2 if name in MATRICES else 1) if hasattr(array, "ndim") else False
@@ -90,27 +95,24 @@ def _blocks(x: Gaussian) -> list[tuple[Any, int, int]]:
             if isinstance(part, da.Array):
                 part = part.rechunk(-1).to_delayed().item()
             parts.append(part)
-        found.append((dask.delayed(_made, pure=True)(type(x), tuple(names), parts), n, start))
+        found.append((_delayed(_made, pure=True)(type(x), tuple(names), parts), n, start))
     return found
 
 
 def _made(structure: Any, names: tuple[str, ...], parts: list[Any]) -> Gaussian:
-    return structure(**dict(zip(names, parts, strict=True)))
+    made: Gaussian = structure(**dict(zip(names, parts, strict=True)))
+    return made
 
 
 def _pairwise(p: Any, q: Any, metric: str, order: float | None) -> Any:
-    import dask
-
-    call = dask.delayed(gkl.pairwise_kl, pure=True)
+    call = _delayed(gkl.pairwise_kl, pure=True)
     return call(p, q, metric, order=order, on_error="nan")
 
 
 def _nearest(
     p: Any, q: Any, k: int, column: int, row: int | None, metric: str, order: float | None
 ) -> Any:
-    import dask
-
-    return dask.delayed(_nearest_in_block, pure=True)(p, q, k, column, row, metric, order)
+    return _delayed(_nearest_in_block, pure=True)(p, q, k, column, row, metric, order)
 
 
 def _nearest_in_block(
@@ -128,9 +130,7 @@ def _nearest_in_block(
 
 
 def _merge(parts: list[Any], k: int) -> Any:
-    import dask
-
-    return dask.delayed(_merged, pure=True)(parts, k)
+    return _delayed(_merged, pure=True)(parts, k)
 
 
 def _merged(parts: list[tuple[Any, Any]], k: int) -> tuple[Any, Any]:

@@ -118,7 +118,7 @@ def nearest(
         raise ValueError("exactly one of k= and radius= is wanted")
     if k is not None:
         k = _checked_k(k)
-    elif not radius >= 0:
+    if radius is not None and not radius >= 0:
         raise ValueError(f"radius= takes a number that is not negative, not {radius!r}")
     if exclude_self and len(p) != len(q):
         raise ValueError(f"exclude_self=True wants p and q alike: {len(p)} and {len(q)} Gaussians")
@@ -128,9 +128,9 @@ def nearest(
 
         return distributed.nearest(p, q, k, radius, metric, order, exclude_self)
     search = _Search(p, q, metric, alpha, own, nthreads)
-    result: Any = search.nearest(k) if k is not None else search.within(radius)
+    result: Any = search.nearest(k) if k is not None else search.within(radius or 0.0)
     if on_error == "raise":
-        refuse_bad(p, q, *search.bad, None, result)
+        refuse_bad(p, q, search.bad[0], search.bad[1], None, result)
     return result
 
 
@@ -156,10 +156,11 @@ def inner_product_vectors(p: Gaussian, q: Gaussian) -> tuple[Any, Any]:
 
     Notes
     -----
-    Means are taken from their common center, and dimensions are put into the units of the geometric
-    mean of q's variances, so that products of float32 vectors lose less; what they lose still
-    matters where divergences are small, so that what an index returns is best ranked once more by
-    :func:`pairs_kl`.  With m and v of p and of q so transformed, the vectors are
+    Means are taken from their common center, and dimensions are put into the units of the
+    geometric mean of q's variances, so that products of float32 vectors lose less; what they lose
+    still matters where divergences are small, so that what an index returns is best ranked once
+    more by :func:`pairs_kl`.  Items are of different lengths: indices that take only distances
+    want one more coordinate, which makes all lengths equal.  With m and v of p and of q so transformed, the vectors are
     (v_p + m_p^2, m_p, 1) and (-1/v_q, 2 m_q/v_q, -sum(m_q^2/v_q + log v_q))/2.
 
     Examples
@@ -228,7 +229,7 @@ class _Search:
 
     def nearest(self, k: int) -> tuple[Any, Any]:
         """Values and indices of the k nearest."""
-        n, m = len(self.p), len(self.q)
+        m = len(self.q)
         some = min(k + min(k, 16) + 4 if self.ranks_again else k, max(m, 1))
         value, index = self._candidates(some)
         last = value[:, -1].copy()

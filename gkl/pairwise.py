@@ -95,8 +95,8 @@ def pairwise_kl(
     at four instructions a pair and dimension, and those in which that has lost digits once more
     without cancellation.  Where the scales of p and q are of different kinds, p's are converted to
     q's, rounded once.  The value of a pair does not depend on the others.  Renyi divergences of an
-    order a > 1 grow beyond bounds as w = v_q + (1 - a) (v_p - v_q) goes to 0, beyond which they are
-    inf; close to there they are within v_q/w times as much.
+    order a > 1 grow beyond bounds as w = v_q + (1 - a) (v_p - v_q) goes to 0, beyond which they
+    are inf; close to there they are within v_q/w times as much.
 
     Full covariances: by a matrix product of :math:`S_p + \mu_p \mu_p^T` and :math:`S_q^{-1}`, in
     float64, pairs that lose digits by :func:`gkl.kl`'s kernels: within 1e-5 or 1e-10.  All other
@@ -255,9 +255,13 @@ def values_of(
     p: Gaussian, q: Gaussian, metric: str, order: float, out: Any, nthreads: int
 ) -> tuple[Any, Any, Any]:
     """The matrix, and which of p and of q are bad."""
-    if p.structure == q.structure == "diag":
-        return _core.pairwise(metric, order, p, q, out, nthreads)
-    return products.pairwise(p, q, metric, out, nthreads)
+    is_diag = p.structure == q.structure == "diag"
+    found: tuple[Any, Any, Any] = (
+        _core.pairwise(metric, order, p, q, out, nthreads)
+        if is_diag
+        else products.pairwise(p, q, metric, out, nthreads)
+    )
+    return found
 
 
 def pair_values(

@@ -80,8 +80,10 @@ class _Batch(NamedTuple):
 
 
 def _float64(x: Gaussian) -> _Batch:
-    given = np.tril(np.asarray(x.parameters[x.parameter], float))
-    factor = given if x.parameter == "tril" else np.tril(np.asarray(x.cholesky, float))
+    factor: Any
+    own: Any
+    full: Any = x
+    factor = np.tril(np.asarray(full.tril if x.parameter == "tril" else full.cholesky, np.float64))
     pivots = np.diagonal(factor, axis1=-2, axis2=-1)
     good = np.isfinite(factor).all((-2, -1)) & (pivots > 0).all(-1)
     factor = np.where(good[..., np.newaxis, np.newaxis], factor, np.eye(x.dim))
@@ -100,7 +102,7 @@ def _float64(x: Gaussian) -> _Batch:
 
 @np.errstate(all="ignore")
 def _by_products(p: Gaussian, q: Gaussian, values: Any, nthreads: int) -> None:
-    """Blocks of values by products, and once more by the kernel of pairs where they may be wrong."""
+    """Blocks of values by products, and by the kernel of pairs where these may be wrong."""
     d, tolerance = q.dim, TOLERANCE[values.dtype]
     step = max(BLOCK_BYTES // (4 * (d + 1) * (d + 2)), 1)
     for j in range(0, len(q), step):

@@ -4,9 +4,19 @@
 import helpers
 import numpy as np
 import pytest
-from test_pairwise import KINDS, METRICS, batch, isa, make_full, make_low_rank, near  # noqa: F401
+from test_pairwise import (
+    KINDS,
+    METRICS,
+    batch,
+    isa,  # noqa: F401
+    make_full,
+    make_low_rank,
+    near,
+    of_pairs,
+)
 
 import gkl
+from gkl.pairwise import ROW_METRICS
 
 STRUCTURES = {
     "diag": lambda rng, n, d: batch(rng, "var", n, d),
@@ -17,13 +27,8 @@ STRUCTURES = {
 
 def matrix(p, q, metric="kl", order=None):
     """All values as nearest ranks them."""
-    a = p.reshape(-1, 1)
-    if metric == "kl":
-        return gkl.kl(a, q)
-    if metric == "reverse_kl":
-        return gkl.kl(q, a)
-    if metric == "jeffreys":
-        return gkl.jeffreys(a, q)
+    if metric in ROW_METRICS:
+        return of_pairs(p.reshape(-1, 1), q, metric)
     return gkl.pairwise_kl(p, q, metric, order=order)
 
 
@@ -157,7 +162,7 @@ def test_arguments_are_checked():
         (TypeError, "k= takes an integer", lambda: gkl.nearest(p, p, 1.5)),
         (ValueError, "radius= takes a number", lambda: gkl.nearest(p, p, radius=-1.0)),
         (ValueError, "radius= takes a number", lambda: gkl.nearest(p, p, radius=np.nan)),
-        (ValueError, "p and q alike: 3 and 2", lambda: gkl.nearest(p, p[:2], 1, exclude_self=True)),
+        (ValueError, "alike: 3 and 2", lambda: gkl.nearest(p, p[:2], 1, exclude_self=True)),
     ):
         with pytest.raises(error, match=words):
             call()

@@ -137,13 +137,14 @@ def test_far_and_near_pairs_within_the_tolerance(isa, kind, d, dtype):
 @pytest.mark.parametrize("dtype", helpers.FLOATS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_where_one_dimension_differs_or_all_alike(isa, kind, dtype):
-    """What the product form would lose: few dimensions apart; errors that add up in all of them."""
+    """What the product form would lose: few dimensions apart; errors that add up."""
     rng = np.random.default_rng(0)
     for d, apart in ((64, 1), (64, 64), (1000, 3)):
         q = batch(rng, kind, 20, d, dtype)
         for factor in (1.05, 1.3, 3.0, 30.0):
             x = np.array(q.parameters[kind])
-            x[:, :apart] = x[:, :apart] + np.log(factor) if kind == "logvar" else x[:, :apart] * factor
+            part = x[:, :apart]
+            x[:, :apart] = part + np.log(factor) if kind == "logvar" else part * factor
             p = gkl.DiagNormal(q.mean, **{kind: x.astype(dtype)})
             found = gkl.pairwise_kl(p, q)
             assert worst_error(found, p, q) <= TOLERANCE[dtype]
@@ -341,8 +342,8 @@ def test_arguments_are_checked():
         (TypeError, "order= is wanted", lambda: gkl.pairwise_kl(p, p, order=2.0)),
         (ValueError, "positive number but 1", lambda: gkl.pairwise_kl(p, p, "renyi", order=1.0)),
         (TypeError, "diagonal Gaussians only", lambda: gkl.pairwise_kl(p, full, "hellinger")),
-        (ValueError, r"out has shape \(2, 3\)", lambda: gkl.pairwise_kl(p, p, out=np.ones((2, 3)))),
-        (IndexError, r"j\[1\] = 3 is not an index of 3", lambda: gkl.pairs_kl(p, p, [0, 0], [1, 3])),
+        (ValueError, r"has shape \(2, 3\)", lambda: gkl.pairwise_kl(p, p, out=np.ones((2, 3)))),
+        (IndexError, r"j\[1\] = 3 is not an index", lambda: gkl.pairs_kl(p, p, [0, 0], [1, 3])),
         (TypeError, "i has dtype float64", lambda: gkl.pairs_kl(p, p, [0.5], [1])),
         (ValueError, "i and j do not fit", lambda: gkl.pairs_kl(p, p, [0, 1], [1, 1, 1])),
         (ValueError, "metric= takes", lambda: gkl.pairs_kl(p, p, 0, 1, metric="hellinger")),
@@ -366,9 +367,15 @@ def test_pairs_have_the_bits_of_kl(structure, metric):
         i, j = rng.integers(-6, 6, size=(4, 11)), rng.integers(9, size=(1, 11))
         found = gkl.pairs_kl(p, q, i, j, metric=metric)
         a, b = p[i], q[np.broadcast_to(j, i.shape)]
-        expected = {"kl": lambda: gkl.kl(a, b), "reverse_kl": lambda: gkl.kl(b, a),
-                    "jeffreys": lambda: gkl.jeffreys(a, b)}[metric]()  # fmt: skip
+        expected = of_pairs(a, b, metric)
         assert found.tobytes() == expected.tobytes()
+
+
+def of_pairs(p, q, metric):
+    """By the kernels of single pairs."""
+    if metric == "jeffreys":
+        return gkl.jeffreys(p, q)
+    return gkl.kl(q, p) if metric == "reverse_kl" else gkl.kl(p, q)
 
 
 def make_full(rng, n, d, dtype=np.float64, parameter="cov"):
@@ -383,7 +390,9 @@ def make_low_rank(rng, n, d):
 
 
 @pytest.mark.parametrize("metric", ["kl", "reverse_kl", "jeffreys"])
-@pytest.mark.parametrize("parameters", [("cov", "cov"), ("tril", "precision"), ("precision", "cov")])
+@pytest.mark.parametrize(
+    "parameters", [("cov", "cov"), ("tril", "precision"), ("precision", "cov")]
+)
 @pytest.mark.parametrize("dtype", helpers.FLOATS)
 def test_full_covariances_by_products(dtype, parameters, metric, monkeypatch):
     """Against the kernels of single pairs, with pairs that are near, and several blocks."""
@@ -397,8 +406,7 @@ def test_full_covariances_by_products(dtype, parameters, metric, monkeypatch):
         q.mean[:9], q.cov[:9] = p.mean[:9] * 1.001, p.cov[:9]
     found = gkl.pairwise_kl(p, q, metric)
     a = p.reshape(-1, 1)
-    expected = {"kl": lambda: gkl.kl(a, q), "reverse_kl": lambda: gkl.kl(q, a),
-                "jeffreys": lambda: gkl.jeffreys(a, q)}[metric]()  # fmt: skip
+    expected = of_pairs(a, q, metric)
     np.testing.assert_allclose(found, expected, rtol=2e-5 if dtype == np.float32 else 2e-10)
     assert found.dtype == dtype
     assert (found >= 0).all()

@@ -80,8 +80,7 @@ def names(family: str | None = None) -> list[str]:
 def twin(name: str) -> Callable[..., Any]:
     """The NumPy function with the operands and the results of the gufunc of this name."""
     if name.startswith("pairwise_"):
-        compute = functools.partial(pairwise.compute, name)
-        return functools.update_wrapper(lambda *operands: compute(*operands), pairwise.compute)
+        return functools.partial(pairwise.compute, name)
     family, function = _functions()[name]
 
     def compute(*operands: Any) -> Any:

@@ -133,10 +133,12 @@ def compute(name: str, *operands: Any) -> Array:
     return np.where(bad_p[..., :, None] | bad_q[..., None, :], np.nan, found).astype(dtype)
 
 
-_NOTES = """Within 1e-5 of the exact value, relatively, for float32 and 1e-13 for float64, also where p is close
-to q (Renyi, order a > 1: v_q/w times that); where the scales are of different kinds, p's are converted to q's, rounded once. An item that is
-NaN or infinite, or with a scale that is not positive, gives NaN, without exception or warning. The
-inner dimensions do not broadcast; float16 and bfloat16 are read as stored, results are float32."""
+_NOTES = """\
+Within 1e-5 of the exact value, relatively, for float32 and 1e-13 for float64, also where p is
+close to q (Renyi, order a > 1: v_q/w times that); where the scales are of different kinds, p's
+are converted to q's, rounded once. An item that is NaN or infinite, or with a scale that is not
+positive, gives NaN, without exception or warning. The inner dimensions do not broadcast; float16
+and bfloat16 are read as stored, results are float32."""
 
 
 def docstring(name: str) -> str:
@@ -154,7 +156,8 @@ def docstring(name: str) -> str:
     lines += [f"    {metric.text}.", "", "Notes", "-----"]
     lines += ["In every dimension, with delta = mean_p - mean_q, u = v_p / v_q - 1, standard"]
     lines += ["deviations s and w = v_q + (1 - a) (v_p - v_q); sums go over dimensions::", ""]
-    lines += [f"    divergence = {metric.formula}", "", f"Source: {metric.source}.", "", _NOTES, ""]
+    lines += [f"    divergence = {metric.formula}", ""]
+    lines += [f"Source: {metric.source}.", "", _NOTES, ""]
     return "\n".join([*lines, "Examples", "--------", *_example(name)]) + "\n"
 
 
