@@ -160,8 +160,9 @@ def inner_product_vectors(p: Gaussian, q: Gaussian) -> tuple[Any, Any]:
     geometric mean of q's variances, so that products of float32 vectors lose less; what they lose
     still matters where divergences are small, so that what an index returns is best ranked once
     more by :func:`pairs_kl`.  Items are of different lengths: indices that take only distances
-    want one more coordinate, which makes all lengths equal.  With m and v of p and of q so transformed, the vectors are
-    (v_p + m_p^2, m_p, 1) and (-1/v_q, 2 m_q/v_q, -sum(m_q^2/v_q + log v_q))/2.
+    want one more coordinate, which makes all lengths equal.  With m and v of p and of q so
+    transformed, the vectors are (v_p + m_p^2, m_p, 1) and
+    (-1/v_q, 2 m_q/v_q, -sum(m_q^2/v_q + log v_q))/2.
 
     Examples
     --------
@@ -230,7 +231,7 @@ class _Search:
     def nearest(self, k: int) -> tuple[Any, Any]:
         """Values and indices of the k nearest."""
         m = len(self.q)
-        some = min(k + min(k, 16) + 4 if self.ranks_again else k, max(m, 1))
+        some = min(k + 4 if self.ranks_again else k, max(m, 1))
         value, index = self._candidates(some)
         last = value[:, -1].copy()
         if self.ranks_again:

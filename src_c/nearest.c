@@ -19,6 +19,8 @@ typedef struct {
     ptrdiff_t *index, *count;
 } gkl_heaps;
 
+enum { TOGETHER = 16 }; /* values that are compared at a time */
+
 #define HEAP(REAL, name)                                                                          \
     static int after_##name(REAL a, ptrdiff_t i, REAL b, ptrdiff_t j) {                           \
         return a > b || (a == b && i > j);                                                        \
@@ -62,11 +64,18 @@ typedef struct {
             if (x[i] == x[i] && i != self)                                                        \
                 add_##name(value, index, count++, x[i], column + i);                              \
         h->count[row] = count;                                                                    \
-        for (REAL worst = value[0]; i < n; ++i)                                                   \
-            if (x[i] < worst && i != self) {                                                      \
-                sink_##name(value, index, h->k, 0, x[i], column + i);                             \
-                worst = value[0];                                                                 \
-            }                                                                                     \
+        for (REAL worst = value[0]; i < n; ++i) {                                                 \
+            int nearer = n - i < TOGETHER; /* most often none of them is */                       \
+            for (ptrdiff_t j = 0; j < TOGETHER && n - i >= TOGETHER; ++j)                         \
+                nearer |= x[i + j] < worst;                                                       \
+            const ptrdiff_t end = n - i < TOGETHER ? n : i + TOGETHER;                            \
+            for (; nearer && i < end; ++i)                                                        \
+                if (x[i] < worst && i != self) {                                                  \
+                    sink_##name(value, index, h->k, 0, x[i], column + i);                         \
+                    worst = value[0];                                                             \
+                }                                                                                 \
+            i = end - 1;                                                                          \
+        }                                                                                         \
     }                                                                                             \
                                                                                                   \
     /* the heap of a row in ascending order, and what says that there are no more */              \

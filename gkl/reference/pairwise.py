@@ -28,27 +28,27 @@ class Metric(NamedTuple):
     """A divergence; `compute` takes delta, v_p, v_q and the order."""
 
     subject: str
-    compute: Callable[..., Array]
+    compute: Callable[..., Any]
     formula: str
     text: str
     source: str
     ordered: bool = False
 
 
-def _kl(delta: Array, v_p: Array, v_q: Array, order: Any) -> Array:
+def _kl(delta: Array, v_p: Array, v_q: Array, order: Any) -> Any:
     u = (v_p - v_q) / v_q
     return (delta**2 / v_q + u - np.log1p(u)).sum(-1) / 2
 
 
-def _jeffreys(delta: Array, v_p: Array, v_q: Array, order: Any) -> Array:
+def _jeffreys(delta: Array, v_p: Array, v_q: Array, order: Any) -> Any:
     return _kl(delta, v_p, v_q, order) + _kl(delta, v_q, v_p, order)
 
 
-def _wasserstein(delta: Array, v_p: Array, v_q: Array, order: Any) -> Array:
+def _wasserstein(delta: Array, v_p: Array, v_q: Array, order: Any) -> Any:
     return (delta**2 + ((v_p - v_q) / (np.sqrt(v_p) + np.sqrt(v_q))) ** 2).sum(-1)
 
 
-def _renyi(delta: Array, v_p: Array, v_q: Array, order: Any) -> Array:
+def _renyi(delta: Array, v_p: Array, v_q: Array, order: Any) -> Any:
     u = (v_p - v_q) / v_q
     inside = 1 + (1 - order) * u
     terms = np.log(np.maximum(inside, 0)) / (1 - order) - np.log1p(u)
@@ -56,11 +56,11 @@ def _renyi(delta: Array, v_p: Array, v_q: Array, order: Any) -> Array:
     return np.where((inside > 0).all(-1), terms.sum(-1) / 2, np.inf)
 
 
-def _bhattacharyya(delta: Array, v_p: Array, v_q: Array, order: Any) -> Array:
+def _bhattacharyya(delta: Array, v_p: Array, v_q: Array, order: Any) -> Any:
     return _renyi(delta, v_p, v_q, 0.5) / 2
 
 
-def _hellinger(delta: Array, v_p: Array, v_q: Array, order: Any) -> Array:
+def _hellinger(delta: Array, v_p: Array, v_q: Array, order: Any) -> Any:
     return np.sqrt(-np.expm1(-_bhattacharyya(delta, v_p, v_q, order)))
 
 
@@ -114,7 +114,7 @@ def _variances(scale: Array, kind: str) -> Array:
     return scale if kind == "var" else scale**2 if kind == "std" else np.exp(scale)
 
 
-def _bad(mean: Array, scale: Array, kind: str) -> Array:
+def _bad(mean: Array, scale: Array, kind: str) -> Any:
     good = np.isfinite(mean) & np.isfinite(scale) & ((scale > 0) | (kind == "logvar"))
     return ~good.all(-1)
 
@@ -164,7 +164,7 @@ def docstring(name: str) -> str:
 def _example(name: str) -> list[str]:
     """A call whose result is that of the twin: running it compares the two."""
     metric, p, q = split(name)
-    values = {
+    values: dict[str, Any] = {
         f"{parameter}_{side}": [PARAMETERS[parameter].examples[side]] * (2 if side == "p" else 1)
         for side, kind in (("p", p), ("q", q))
         for parameter in ("mean", kind)
