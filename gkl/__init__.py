@@ -25,6 +25,7 @@ from gkl.divergence import (
 )
 from gkl.errors import InvalidGaussianError
 from gkl.gradients import kl_and_grad
+from gkl.mixtures import gmm_kl
 from gkl.neighbors import Neighbors, inner_product_vectors, nearest
 from gkl.pairwise import pairs_kl, pairwise_kl
 from gkl.threads import get_num_threads, num_threads, set_num_threads
@@ -39,6 +40,7 @@ __all__ = [
     "cross_entropy",
     "entropy",
     "get_num_threads",
+    "gmm_kl",
     "inner_product_vectors",
     "jeffreys",
     "kl",

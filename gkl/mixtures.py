@@ -110,15 +110,14 @@ def gmm_kl(
     Examples
     --------
     >>> import gkl
-    >>> from gkl.mixtures import gmm_kl
     >>> p = gkl.DiagNormal([[-2.0], [2.0]], var=1.0)
     >>> q = gkl.DiagNormal([[-2.0], [3.0]], var=1.0)
-    >>> round(gmm_kl([0.5, 0.5], p, [0.25, 0.75], q), 4)
+    >>> round(gkl.gmm_kl([0.5, 0.5], p, [0.25, 0.75], q), 4)
     0.3941
-    >>> round(gmm_kl([0.5, 0.5], p, [0.25, 0.75], q, "matched"), 4)
+    >>> round(gkl.gmm_kl([0.5, 0.5], p, [0.25, 0.75], q, "matched"), 4)
     0.3938
-    >>> value, error = gmm_kl([0.5, 0.5], p, [0.25, 0.75], q, "montecarlo", seed=0,
-    ...                       return_error=True)
+    >>> value, error = gkl.gmm_kl([0.5, 0.5], p, [0.25, 0.75], q, "montecarlo", seed=0,
+    ...                           return_error=True)
     >>> abs(value - 0.37906) < 5 * error  # from the integral
     True
     """

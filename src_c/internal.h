@@ -135,6 +135,7 @@ typedef struct {
                                        const void *scale, void *const *field, void *logdet);
     void (*pairwise_row[2])(ptrdiff_t n, const void *const *field, ptrdiff_t r, void *product,
                             void *difference);
+    uint64_t (*pairwise_less[2])(const void *value, ptrdiff_t n, double limit);
     gkl_tile_kernel *tiles[2][GKL_FORMS][GKL_UNIT];
     /* copy past the cache */
     void (*stream[2])(void *to, const void *from, ptrdiff_t n);

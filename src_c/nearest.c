@@ -17,9 +17,10 @@ typedef struct {
     ptrdiff_t k, self;
     char *value;
     ptrdiff_t *index, *count;
+    uint64_t (*less)(const void *value, ptrdiff_t n, double limit);
 } gkl_heaps;
 
-enum { TOGETHER = 16 }; /* values that are compared at a time */
+enum { TOGETHER = 64 }; /* values that are compared at a time */
 
 #define HEAP(REAL, name)                                                                          \
     static int after_##name(REAL a, ptrdiff_t i, REAL b, ptrdiff_t j) {                           \
@@ -64,17 +65,13 @@ enum { TOGETHER = 16 }; /* values that are compared at a time */
             if (x[i] == x[i] && i != self)                                                        \
                 add_##name(value, index, count++, x[i], column + i);                              \
         h->count[row] = count;                                                                    \
-        for (REAL worst = value[0]; i < n; ++i) {                                                 \
-            int nearer = n - i < TOGETHER; /* most often none of them is */                       \
-            for (ptrdiff_t j = 0; j < TOGETHER && n - i >= TOGETHER; ++j)                         \
-                nearer |= x[i + j] < worst;                                                       \
-            const ptrdiff_t end = n - i < TOGETHER ? n : i + TOGETHER;                            \
-            for (; nearer && i < end; ++i)                                                        \
-                if (x[i] < worst && i != self) {                                                  \
-                    sink_##name(value, index, h->k, 0, x[i], column + i);                         \
-                    worst = value[0];                                                             \
-                }                                                                                 \
-            i = end - 1;                                                                          \
+        for (; i < n; i += TOGETHER) { /* most often none of them is less */                      \
+            const ptrdiff_t some = n - i < TOGETHER ? n - i : TOGETHER;                           \
+            for (uint64_t less = h->less(x + i, some, value[0]); less; less &= less - 1) {        \
+                const ptrdiff_t at = i + __builtin_ctzll(less);                                   \
+                if (x[at] < value[0] && at != self)                                               \
+                    sink_##name(value, index, h->k, 0, x[at], column + at);                       \
+            }                                                                                     \
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
@@ -109,7 +106,9 @@ static int keep(gkl_taker *taker, ptrdiff_t row, ptrdiff_t column, ptrdiff_t n, 
 
 int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t self, void *value,
                 ptrdiff_t *index) {
-    gkl_heaps h = {{.take = keep}, job->storage == GKL_F64, k, self, value, index, NULL};
+    const int is_f64 = job->storage == GKL_F64;
+    gkl_heaps h = {.taker = {.take = keep}, .is_f64 = is_f64, .k = k, .self = self, .value = value,
+                   .index = index, .less = gkl_current()->pairwise_less[is_f64]};
     if (k < 1)
         return 0;
     h.count = calloc((size_t)gkl_max(job->n, 1), sizeof *h.count);

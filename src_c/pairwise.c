@@ -178,7 +178,6 @@ static void pack_lanes(void *context, ptrdiff_t vector) {
 
 /* ---- items at the ends of the range, one pair at a time in double ---- */
 
-/* A standard deviation; the exact value is beyond double at worst where results are, too. */
 static double deviation(gkl_kind kind, double scale) {
     return kind == GKL_VAR ? sqrt(scale) : kind == GKL_STD ? scale : exp(scale / 2);
 }
@@ -187,20 +186,47 @@ static double log_variance(gkl_kind kind, double scale) {
     return kind == GKL_LOGVAR ? scale : kind == GKL_STD ? 2 * log(scale) : log(scale);
 }
 
+/* log v_a/v_b, from the difference of parameters that are near each other */
+static double log_ratio(gkl_kind kind_a, double a, gkl_kind kind_b, double b) {
+    const double u = (a - b) / b;
+    if (kind_a != kind_b || kind_a == GKL_LOGVAR || !(fabs(u) < 0.5))
+        return log_variance(kind_a, a) - log_variance(kind_b, b);
+    return (kind_a == GKL_STD ? 2 : 1) * log1p(u);
+}
+
+static double phi(const gkl_pairing *x, double u) {
+    double value;
+    x->table->scalar[1][0](1, &u, &value);
+    return value;
+}
+
+/* order delta^2/(v_b + rest (v_a - v_b)), whose denominator may be out of range */
+static double renyi_mean_part(const gkl_pairing *x, double delta, double s_a, double s_b,
+                              double mixed) {
+    const double rest = 1 - x->order;
+    if (delta == 0)
+        return 0;
+    const double w = rest > 0 ? delta / hypot(sqrt(x->order) * s_b, sqrt(rest) * s_a)
+                              : delta / s_b / sqrt(mixed);
+    return x->order * w * w;
+}
+
 static double extreme_term(const gkl_pairing *x, const double *mean, const double *scale,
                            const gkl_kind *kind) {
     const int a = x->form == GKL_FORM_REVERSE_RENYI, b = !a;
-    const double s[] = {deviation(kind[0], scale[0]), deviation(kind[1], scale[1])};
-    const double delta = mean[0] - mean[1];
-    if (x->form == GKL_FORM_WASSERSTEIN)
-        return delta * delta + (s[0] - s[1]) * (s[0] - s[1]);
-    const double rest = 1 - x->order, z = delta / s[b];
-    const double y = log_variance(kind[a], scale[a]) - log_variance(kind[b], scale[b]);
-    const double u = expm1(y), mixed = 1 + rest * u;
+    const double s_a = deviation(kind[a], scale[a]), s_b = deviation(kind[b], scale[b]);
+    const double y = log_ratio(kind[a], scale[a], kind[b], scale[b]), delta = mean[0] - mean[1];
+    if (x->form == GKL_FORM_WASSERSTEIN) {
+        const double apart = fabs(y) < 1 && kind[a] != GKL_STD ? s_b * expm1(y / 2) : s_a - s_b;
+        return delta * delta + apart * apart;
+    }
+    const double rest = 1 - x->order, u = expm1(y), mixed = 1 + rest * u;
     if (!(mixed > 0))
         return (double)INFINITY;
-    const double logs = isinf(u) ? (log(rest) + y) / rest - y : log1p(rest * u) / rest - y;
-    return 0.5 * (logs + (z == 0 ? 0 : x->order * z * (z / mixed)));
+    const double logs = fabs(u) < 0.5 ? phi(x, u) - phi(x, rest * u) / rest
+                        : isinf(u)    ? (log(rest) + y) / rest - y
+                                      : log1p(rest * u) / rest - y;
+    return 0.5 * (logs + renyi_mean_part(x, delta, s_a, s_b, mixed));
 }
 
 static double extreme_pair(const gkl_pairing *x, ptrdiff_t row, ptrdiff_t column) {

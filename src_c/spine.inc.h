@@ -104,6 +104,7 @@ const gkl_table GKL_PASTE(gkl_, ISA) = {
     .pair_rows = PAIR_ROWS,
     .pairwise_item = {pairwise_item_f32, pairwise_item_f64},
     .pairwise_row = {pairwise_row_f32, pairwise_row_f64},
+    .pairwise_less = {pairwise_less_f32, pairwise_less_f64},
     .tiles = {PAIR_FORMS(_f32), PAIR_FORMS(_f64)},
     .stream = {stream_f32, stream_f64},
     .scalar = {SCALAR_FUNCTIONS(_f32), SCALAR_FUNCTIONS(_f64)},

@@ -396,6 +396,21 @@ INLINE void FN(tile_run)(const gkl_tile *t, const int form, const int kind) {
     }
 }
 
+/* which of n <= 64 values are less than a limit: bit i for value i */
+static uint64_t FN(pairwise_less)(const void *value, ptrdiff_t n, double limit) {
+    const REAL *x = value;
+    uint64_t found = 0;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        const mask less = vless(vload(x + i), vset((REAL)limit));
+        if (vany(less))
+            found |= (uint64_t)vbits(less) << i;
+    }
+    for (; i < n; ++i)
+        found |= (uint64_t)(x[i] < (REAL)limit) << i;
+    return found;
+}
+
 #define BODY(form, kind)                                                                           \
     static void FN(tile_##form##_##kind)(const gkl_tile *t) {                                      \
         FN(tile_run)(t, GKL_FORM_##form, GKL_##kind);                                              \

@@ -21,6 +21,7 @@ INLINE mask FN(wless_equal)(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LE_OQ
 INLINE mask FN(wboth)(mask a, mask b) { return a & b; }
 INLINE int FN(wall)(mask m) { return m == (mask)-1; }
 INLINE int FN(wany)(mask m) { return m != 0; }
+INLINE unsigned FN(wbits)(mask m) { return m; }
 INLINE mask FN(wpositive)(vec a) { /* not of the classes NaN, 0, -0, inf, -inf, negative */
     return (mask)~MM_MASK(fpclass)(a, 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80);
 }

@@ -60,6 +60,13 @@ INLINE int FN(wany)(mask m) {
     return any != 0;
 }
 
+INLINE unsigned FN(wbits)(mask m) {
+    unsigned bits = 0;
+    for (int i = 0; i < LANES; ++i)
+        bits |= (unsigned)(m[i] & 1) << i;
+    return bits;
+}
+
 INLINE mask FN(wpositive)(vec a) {
     const vec infinity = vset((REAL)INFINITY);
     return ((FN(bits))a > 0) & ((FN(bits))a < (FN(bits))infinity);

@@ -48,6 +48,7 @@
 #define vpositive(a) FN(wpositive)(a)                   /* mask of 0 < a < inf */
 #define vall(m) FN(wall)(m)                             /* is every lane true? */
 #define vany(m) FN(wany)(m)                             /* is any? */
+#define vbits(m) FN(wbits)(m)                           /* bit i: is lane i true? */
 #define vzip_low(a, b) FN(wzip_low)(a, b)               /* a0 b0 a1 b1 ... of their lower halves */
 #define vzip_high(a, b) FN(wzip_high)(a, b)             /* and of their upper ones */
 #define vpower(k) FN(wpower)(k)                         /* 2^k of the normal range, 0 below, inf above */

@@ -55,6 +55,13 @@ void gaussians_share(gaussians *problem, int operand); /* all rows as the first 
 void gaussians_free(gaussians *problem);
 
 /* ---- memory ---- */
+enum { CANARY = 0xa5 }; /* every byte of the results before a job */
+/* `bytes` between two unmapped pages, at the first or at the last possible place; GKL_MAX_IN +
+ * GKL_MAX_OUT slots, each with its own */
+char *guarded(int slot, size_t bytes, int at_end);
+void put(gkl_type type, char *to, double x);
+double get(gkl_type type, const char *from); /* not of a half type */
+
 typedef enum {
     ROWS,     /* C order */
     COLUMNS,  /* row i beside row i + 1 */
@@ -77,6 +84,8 @@ typedef struct {
     int nsum, summed; /* the gradients with a bit in `summed` are summed over the last nsum axes */
     int summed_d;     /* bits: gradients that are summed along d */
     int without;      /* bits: outputs that are not asked for */
+    const ptrdiff_t *index[2]; /* as in gkl_job, of a batch of */
+    ptrdiff_t count;           /* so many; batch_axes is 1 then */
     int nthreads;
     int (*poll)(void);
 } manner;
@@ -122,5 +131,13 @@ void test_full_storage(void);
 void test_full_company(void);
 void test_full_sums(void);
 void test_full_weights(void);
+void test_pairwise_values(int quick);
+void test_pairwise_layouts(int quick);
+void test_pairwise_company(int quick);
+void test_pairwise_bad(int quick);
+void test_pairwise_extremes(void);
+void test_nearest(void);
+void test_pairwise_poll(void);
+void test_gathers(int quick);
 
 #endif

@@ -27,7 +27,7 @@ double rounded(gkl_type type, double x) { /* subnormal numbers come up in float1
     return ldexp(nearbyint(ldexp(x, -unit)), unit);
 }
 
-static void put(gkl_type type, char *to, double x) {
+void put(gkl_type type, char *to, double x) {
     const float single = (float)x;
     uint32_t bits;
     memcpy(&bits, &single, sizeof bits);
@@ -46,7 +46,7 @@ static void put(gkl_type type, char *to, double x) {
         memcpy(to, &half, sizeof half);
 }
 
-static double get(gkl_type type, const char *from) {
+double get(gkl_type type, const char *from) {
     float single;
     double x;
     memcpy(&single, from, sizeof single);
@@ -58,10 +58,9 @@ static double get(gkl_type type, const char *from) {
 
 /* ---- memory ---- */
 
-enum { ARENA = 1 << 23, CANARY = 0xa5 };
+enum { ARENA = 1 << 23 };
 
-/* `bytes` between two unmapped pages, at the first or at the last possible place */
-static char *guarded(int slot, size_t bytes, int at_end) {
+char *guarded(int slot, size_t bytes, int at_end) {
     static char *arenas[GKL_MAX_IN + GKL_MAX_OUT];
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (!arenas[slot]) {
@@ -199,7 +198,8 @@ static double *collect(const operand *x) {
 }
 
 results solve(const gaussians *problem, const manner *how) {
-    const ptrdiff_t rows = problem->rows, d = problem->d;
+    const int gathers = how->index[0] || how->index[1];
+    const ptrdiff_t rows = gathers ? how->count : problem->rows, d = problem->d;
     const ptrdiff_t shape[3] = {how->batch_axes == 3 ? 2 : 1, how->batch_axes == 3 ? 3 : 1,
                                 how->batch_axes == 3 ? rows / 6 : rows};
     const gkl_type out_type = problem->type == GKL_F64 ? GKL_F64 : GKL_F32;
@@ -209,13 +209,16 @@ results solve(const gaussians *problem, const manner *how) {
                    .nsum = how->nsum,
                    .shape = how->batch_axes == 3 ? shape : shape + 2, .dim = d,
                    .rank_p = problem->rank_p, .rank_q = problem->rank_q,
+                   .index = {how->index[0], how->index[1]},
                    .nthreads = how->nthreads, .poll = how->poll};
     for (int k = 0; k < GKL_MAX_IN; ++k) {
         if (!has(problem, how->output, k))
             continue;
         const int given = k == GKL_WEIGHT || (k >= GKL_FACTOR_P && is_matrix(problem, k));
-        in[k] = (operand){.place = {how->in[k], rows, k == GKL_WEIGHT ? 1 : d,
-                                    columns_of(problem, k), {shape[0], shape[1], shape[2]}},
+        const ptrdiff_t items = gathers && k != GKL_WEIGHT ? problem->rows : rows;
+        const ptrdiff_t inner = gathers ? items : shape[2];
+        in[k] = (operand){.place = {how->in[k], items, k == GKL_WEIGHT ? 1 : d,
+                                    columns_of(problem, k), {shape[0], shape[1], inner}},
                           .type = given ? out_type : problem->type};
         job.in[k] = operand_make(&in[k], k, how);
         if (k == GKL_WEIGHT)

@@ -118,3 +118,42 @@ reference reference_of(gkl_kind p, gkl_kind q, const double *in) {
     }
     return r;
 }
+
+/* of one dimension; there is none where *mixed is not positive */
+static long double renyi_term(long double order, long double u, long double y, long double square,
+                              long double *mixed) {
+    const long double rest = 1 - order, w = rest * u;
+    *mixed = 1 + w;
+    if (*mixed <= 0)
+        return (long double)INFINITY;
+    const long double logs = fabsl(u) < 0.1L ? reference_phi(u) - reference_phi(w) / rest
+                                             : log1pl(w) / rest - y;
+    return (logs + order * square / *mixed) / 2;
+}
+
+pair_reference reference_pair(gkl_kind p, gkl_kind q, ptrdiff_t d, double *const in[4],
+                              double order) {
+    pair_reference x = {.mixed = 1};
+    long double *sum = x.value;
+    for (ptrdiff_t j = 0; j < d; ++j) {
+        const long double a = (long double)in[1][j], b = (long double)in[3][j];
+        const long double delta = (long double)in[0][j] - (long double)in[2][j];
+        const long double v_p = variance(p, a), v_q = variance(q, b), u = excess(p, q, a, b);
+        const int logs = p == GKL_LOGVAR && q == GKL_LOGVAR;
+        const long double y = !logs && fabsl(u) < 0.1L ? log1pl(u)
+                                                       : log_variance(p, a) - log_variance(q, b);
+        const long double root = fabsl(y) < 0.1L ? sqrtl(v_q) * expm1l(y / 2)
+                                                 : sqrtl(v_p) - sqrtl(v_q);
+        long double mixed;
+        x.var_p += v_p;
+        sum[GKL_KL] += (reference_psi(y) + delta * delta / v_q) / 2;
+        sum[GKL_REVERSE_KL] += (reference_psi(-y) + delta * delta / v_p) / 2;
+        sum[GKL_WASSERSTEIN2] += delta * delta + root * root;
+        sum[GKL_BHATTACHARYYA] += renyi_term(0.5L, u, y, delta * delta / v_q, &mixed) / 2;
+        sum[GKL_RENYI] += renyi_term((long double)order, u, y, delta * delta / v_q, &mixed);
+        x.mixed = mixed < x.mixed ? mixed : x.mixed;
+    }
+    sum[GKL_SYMMETRIC_KL] = sum[GKL_KL] + sum[GKL_REVERSE_KL];
+    sum[GKL_HELLINGER] = sqrtl(-expm1l(-sum[GKL_BHATTACHARYYA]));
+    return x;
+}

@@ -24,4 +24,14 @@ long double reference_psi(long double y); /* expm1(y) - y */
 /* mean_p, scale_p, mean_q, scale_q; the last two are not read when q is GKL_UNIT */
 reference reference_of(gkl_kind p, gkl_kind q, const double *in);
 
+/* of diagonal Gaussians with d dimensions, from mean_p, scale_p, mean_q, scale_q */
+typedef struct {
+    long double value[GKL_METRICS];
+    long double var_p; /* sum */
+    long double mixed; /* of the order given: the least (v_q + (1 - order) (v_p - v_q)) / v_q */
+} pair_reference;
+
+pair_reference reference_pair(gkl_kind p, gkl_kind q, ptrdiff_t d, double *const in[4],
+                              double order);
+
 #endif

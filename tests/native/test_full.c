@@ -23,7 +23,8 @@ static void check_item(const gaussians *x, const full_reference *r, int output, 
     char what[100];
     describe(what, sizeof what, x, output);
     const long double eps = x->type == GKL_F64 ? DBL_EPSILON : FLT_EPSILON;
-    const long double unit = 4 * eps * r->condition * (x->d > 16 ? 2 : 1);
+    const long double unit =
+        (output == GKL_JEFFREYS ? 8 : 4) * eps * r->condition * (x->d > 16 ? 2 : 1);
     const long double lost = exact ? 0 : sqrtl(r->kl) + eps * r->scale;
     const long double one[] = {[GKL_VALUE] = r->kl, [GKL_GRAD] = r->kl,
                                [GKL_JEFFREYS] = r->jeffreys, [GKL_CROSS] = r->cross,

@@ -191,6 +191,14 @@ int main(int argc, char **argv) {
         if (!quick)
             test_full_sums();
         test_full_weights();
+        test_pairwise_values(quick);
+        test_pairwise_layouts(quick);
+        test_pairwise_company(quick);
+        test_pairwise_bad(quick);
+        test_pairwise_extremes();
+        test_nearest();
+        test_pairwise_poll();
+        test_gathers(quick);
         test_poll();
         test_fork();
     }
