@@ -15,6 +15,7 @@ import gkl
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 VAE = EXAMPLES / "vae_digits.py"
 CLASSES = EXAMPLES / "digits_classes.py"
+NEIGHBORS = EXAMPLES / "digits_neighbors.py"
 POSTERIORS = EXAMPLES / "data" / "digits_posteriors.npz"
 
 
@@ -134,3 +135,18 @@ def test_the_table_of_digits():
     i, j = np.unravel_index(symmetric.argmin(), (10, 10))
     assert f"most easily confused: {i} and {j} " in lines[13]
     assert (module.classify(digits, images) == labels).mean() > 0.98
+
+
+def test_retrieval_of_digits_by_their_neighbors(tmp_path):
+    done = subprocess.run(
+        [sys.executable, NEIGHBORS, "-k", "5"], cwd=tmp_path, text=True, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *lines = done.stdout.splitlines()
+    assert first.startswith("1797 digits")
+    assert len(lines) == 5
+    for line in lines:
+        right, alike = (float(x) for x in line.replace("%", " ").split() if x[0].isdecimal())
+        assert right > 90
+        assert alike > 85
+    assert list(tmp_path.iterdir()) == []
