@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command ``gkl``: score files of Gaussians, time the library, show its configuration.
+"""The command ``gkl``: score files of Gaussians, search them, time the library, show its
+configuration.
 
 Results go to stdout, progress and errors to stderr.  Exit codes: 0; 1 for the data (missing,
 truncated, wrong, invalid Gaussians, a place that cannot be written); 2 for the command line; 130
@@ -15,13 +16,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import NoReturn
 
 import gkl
-from gkl import bench, score
+from gkl import bench, score, search
 from gkl.errors import MATRICES
 from gkl.io import map_npy, read_npz
 from gkl.stored import SCALES, STRUCTURES, Gaussians
@@ -93,17 +94,37 @@ def _parser() -> argparse.ArgumentParser:
     words = "npz with mean and one of var, std, logvar, cov, tril, precision, or factor and var; "
     words += "perhaps the same with prior_ in front"
     scoring.add_argument("file", nargs="?", metavar="FILE", help=words)
-    for who, of in (("", "p"), ("prior-", "the prior")):
-        for name in ("mean", *SCALES):
-            core = "d, r" if name == "factor" else "d, d" if name in MATRICES else "d"
-            words = f"{name} of {of}, ({core}{',' * (core == 'd')}) or (..., {core})"
-            scoring.add_argument(f"--{who}{name}", metavar="NPY", help=words)
+    _add_parameters(scoring, "", "p")
+    _add_parameters(scoring, "prior-", "the prior")
     scoring.add_argument("-o", "--output", metavar="NPY", help="write the divergences there")
-    words = "invalid Gaussians: fail (the default), or count them and write NaN"
-    scoring.add_argument("--on-error", choices=("raise", "nan"), default="raise", help=words)
-    scoring.add_argument("--threads", type=_count, metavar="N", help="threads (default: all)")
-    scoring.add_argument("--json", action="store_true", help=json_words)
+    _add_common(scoring)
     scoring.set_defaults(command=lambda args: _score(scoring, args))
+
+    nearest = commands.add_parser(
+        "nearest",
+        help="for every Gaussian of P the k of Q from which it diverges least",
+        description="For every Gaussian of P the k of Q from which it diverges least, written to "
+        "an npz with divergence and index, both (n, k): ascending; where there are less than k, "
+        "NaN and -1. Without Q, that is P itself.",
+        epilog="An .npz is loaded whole; .npy files are mapped, and may be larger than memory. "
+        "What is done is kept in the folder FILE.part until FILE is whole: the same command "
+        "goes on where a killed one stopped. --threads and --on-error may change between.",
+    )
+    words = "npz with mean and one of var, std, logvar, cov, tril, precision, or factor and var"
+    nearest.add_argument("p", nargs="?", metavar="P", help=words)
+    nearest.add_argument("q", nargs="?", metavar="Q", help="the same; not given: P")
+    _add_parameters(nearest, "p-", "p")
+    _add_parameters(nearest, "q-", "q")
+    nearest.add_argument("-k", type=_count, default=10, help="how many (default: 10)")
+    nearest.add_argument(
+        "--metric", choices=search.SEARCH_METRICS, default="kl", help="(default: kl: KL(p || q))"
+    )
+    words = "a Gaussian is no neighbor of itself; without Q only"
+    nearest.add_argument("--exclude-self", action="store_true", help=words)
+    words = "write the neighbors there"
+    nearest.add_argument("-o", "--out", metavar="FILE", required=True, help=words)
+    _add_common(nearest)
+    nearest.set_defaults(command=lambda args: _nearest(nearest, args))
 
     info = commands.add_parser("info", help="version, instruction sets, threads and libraries")
     info.add_argument("--json", action="store_true", help=json_words)
@@ -125,6 +146,20 @@ def _parser() -> argparse.ArgumentParser:
     benching.add_argument("--json", action="store_true", help=json_words)
     benching.set_defaults(command=_bench)
     return parser
+
+
+def _add_parameters(parser: argparse.ArgumentParser, prefix: str, of: str) -> None:
+    for name in ("mean", *SCALES):
+        core = "d, r" if name == "factor" else "d, d" if name in MATRICES else "d"
+        words = f"{name} of {of}, ({core}{',' * (core == 'd')}) or (..., {core})"
+        parser.add_argument(f"--{prefix}{name}", metavar="NPY", help=words)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    words = "invalid Gaussians: fail (the default), or count them and write NaN"
+    parser.add_argument("--on-error", choices=("raise", "nan"), default="raise", help=words)
+    parser.add_argument("--threads", type=_count, metavar="N", help="threads (default: all)")
+    parser.add_argument("--json", action="store_true", help="one JSON object for a program")
 
 
 def _info(args: argparse.Namespace) -> str:
@@ -151,23 +186,58 @@ def _score(parser: _Parser, args: argparse.Namespace) -> str:
 
 def _read(parser: _Parser, args: argparse.Namespace) -> tuple[Gaussians, Gaussians | None]:
     """The Gaussians and the prior that the command line asks for."""
-    own, prior = (
-        {name: path for name in ("mean", *SCALES) if (path := getattr(args, which + name))}
-        for which in ("", "prior_")
-    )
+    own, prior = _given(parser, args, ""), _given(parser, args, "prior-")
     if bool(args.file) == bool(own):
         parser.error(f"wanted: either FILE or {_ways('--')}")
-    for which, given in (("--", own), ("--prior-", prior)):
-        if given and ("mean" not in given or tuple(given)[1:] not in STRUCTURES):
-            parser.error(f"wanted: {_ways(which)}")
-    if args.output and os.path.exists(args.output):
-        for path in filter(None, (args.file, *own.values(), *prior.values())):
-            if os.path.exists(path) and os.path.samefile(path, args.output):
-                parser.error(f"--output is an input, too: {path}")
+    _refuse_input(parser, "--output", args.output, (args.file, *own.values(), *prior.values()))
     if own:
         return map_npy(own), map_npy(prior) if prior else None
     p, q = read_npz(args.file, with_prior=not prior)
     return p, map_npy(prior) if prior else q
+
+
+def _nearest(parser: _Parser, args: argparse.Namespace) -> str:
+    begin = time.perf_counter()
+    own, other = _given(parser, args, "p-"), _given(parser, args, "q-")
+    p_file, q_file = (None, args.p) if own and not args.q else (args.p, args.q)
+    if bool(p_file) == bool(own):
+        parser.error(f"wanted: either P or {_ways('--p-')}")
+    if q_file and other:
+        parser.error(f"wanted: either Q or {_ways('--q-')}")
+    if args.exclude_self and (q_file or other):
+        parser.error("--exclude-self goes without Q")
+    files = {"P": p_file, "Q": q_file}
+    files |= {f"p-{name}": path for name, path in own.items()}
+    files |= {f"q-{name}": path for name, path in other.items()}
+    _refuse_input(parser, "--out", args.out, files.values())
+    inputs = search.state_of({name: path for name, path in files.items() if path})  # as of now
+    p = read_npz(p_file, with_prior=False)[0] if p_file else map_npy(own)
+    q = map_npy(other) if other else read_npz(q_file, with_prior=False)[0] if q_file else None
+    report = search.search(
+        p, q, inputs, args.out, args.k, args.metric, args.exclude_self, args.on_error, args.threads
+    )
+    report["seconds"] = time.perf_counter() - begin
+    pairs = (report["count"] - report["resumed_at"]) * report["candidates"]
+    report["pairs_per_second"] = pairs / report["seconds"]
+    return json.dumps(report, allow_nan=False) if args.json else search.for_a_person(report)
+
+
+def _given(parser: _Parser, args: argparse.Namespace, prefix: str) -> dict[str, str]:
+    """The files of parameters that options name, in the order of `Gaussians`."""
+    which = prefix.replace("-", "_")
+    given = {name: path for name in ("mean", *SCALES) if (path := getattr(args, which + name))}
+    if given and ("mean" not in given or tuple(given)[1:] not in STRUCTURES):
+        parser.error(f"wanted: {_ways('--' + prefix)}")
+    return given
+
+
+def _refuse_input(
+    parser: _Parser, option: str, output: str | None, inputs: Iterable[str | None]
+) -> None:
+    if output and os.path.exists(output):
+        for path in filter(None, inputs):
+            if os.path.exists(path) and os.path.samefile(path, output):
+                parser.error(f"{option} is an input, too: {path}")
 
 
 def _ways(which: str) -> str:

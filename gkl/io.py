@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gkl.stored import SCALES, STRUCTURES, DataError, Gaussians
 
-__all__ = ["atomic_file", "map_npy", "read_npz"]
+__all__ = ["atomic_file", "map_npy", "named", "read_npz", "refuse_irregular"]
 
 T = TypeVar("T")
 
@@ -86,7 +86,9 @@ def map_npy(files: dict[str, str]) -> Gaussians:
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_file(
+    path: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None
+) -> Iterator[BinaryIO]:
     """Write a file under a temporary name beside it, and rename it once it is safely on disk.
 
     Whatever goes wrong before leaves nothing behind and a file of that name as it was.
@@ -95,6 +97,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ----------
     path : path-like
         The final name.  Of a symbolic link the target is replaced.
+    folder : path-like, optional
+        Where the temporary name is, on the same file system.
 
     Yields
     ------
@@ -117,20 +121,20 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ['kl.npy']
     """
     target = os.path.realpath(path)
-    temporary = os.path.join(os.path.dirname(target), f".gkl-{secrets.token_hex(8)}.tmp")
+    folder = os.path.dirname(target) if folder is None else folder
+    temporary = os.path.join(folder, f".gkl-{secrets.token_hex(8)}.tmp")
     try:
-        with _named(path):
-            if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
-                raise OSError(0, "not a regular file")  # such as /dev/null: not to be replaced
+        refuse_irregular(path)
+        with named(path):
             file = open(temporary, "xb")  # noqa: SIM115
         with file:
             if os.path.exists(target):
                 shutil.copymode(target, temporary)
             yield file
-            with _named(path):
+            with named(path):
                 file.flush()
                 os.fsync(file.fileno())
-        with _named(path):
+        with named(path):
             os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
@@ -138,8 +142,15 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise
 
 
+def refuse_irregular(path: str | os.PathLike[str]) -> None:
+    """OSError where something other than a file stands, such as /dev/null: not to be replaced."""
+    with named(path):
+        if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError(0, "not a regular file")
+
+
 @contextmanager
-def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
     """Make an error speak of the file that was asked for, not of the temporary one."""
     try:
         yield

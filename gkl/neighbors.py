@@ -24,12 +24,12 @@ from gkl.pairwise import (
     checked_pair,
     pair_values,
     refuse_bad,
-    values_of,
 )
 
 __all__ = ["Neighbors", "inner_product_vectors", "nearest"]
 
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-13}
+ROUGH = 1e-5  # of values by matrix products, which are ranked again
 BLOCK_VALUES, BLOCK_SIDE = 1 << 20, 4096  # of a matrix that is looked through at a time
 NOWHERE = np.iinfo(np.intp).max
 
@@ -224,7 +224,7 @@ class _Search:
         self.bad = [np.zeros(len(p), bool), np.zeros(len(q), bool)]
         small = all(x.dtype.itemsize <= 4 and x.dtype.kind not in "iub" for x in (p, q))
         self.dtype = np.dtype(np.float32 if small else np.float64)
-        self.tolerance = (TOLERANCE if self.is_diag else products.TOLERANCE)[self.dtype]
+        self.tolerance = TOLERANCE[self.dtype] if self.is_diag else ROUGH
         if not self.is_diag:
             self.p, self.q = p.prepare(on_error="nan"), q.prepare(on_error="nan")
 
@@ -330,8 +330,8 @@ class _Search:
             rows = slice(i, min(i + height, n))
             for j in range(0, m, width):
                 columns = slice(j, min(j + width, m))
-                found, bad_p[rows], bad_q[columns] = values_of(
-                    self.p[rows], self.q[columns], self.metric, self.order, None, self.nthreads
+                found, bad_p[rows], bad_q[columns] = products.pairwise(
+                    self.p[rows], self.q[columns], self.metric, None, self.nthreads, ROUGH
                 )
                 if self.own is not None:
                     both = np.arange(max(i, j), max(min(rows.stop, columns.stop), i, j))

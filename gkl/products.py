@@ -26,8 +26,11 @@ EPS = float(np.finfo(np.float64).eps)
 BLOCK_BYTES = 1 << 24  # of the factors of a product, and of values
 
 
-def pairwise(p: Gaussian, q: Gaussian, metric: str, out: Any, nthreads: int) -> Any:
-    """(values, bad p, bad q); values go to `out` if that is given."""
+def pairwise(
+    p: Gaussian, q: Gaussian, metric: str, out: Any, nthreads: int, tolerance: float | None = None
+) -> Any:
+    """(values, bad p, bad q); values go to `out` if that is given.  They are within `tolerance`,
+    relatively, or what is usual for their type."""
     dtype = np.dtype(np.float32 if all(_is_small(x) for x in (p, q)) else np.float64)
     shape = (len(p), len(q))
     if out is None:
@@ -41,12 +44,13 @@ def pairwise(p: Gaussian, q: Gaussian, metric: str, out: Any, nthreads: int) -> 
         for x in (p, q)
     )
     p, q = p.prepare(on_error="nan"), q.prepare(on_error="nan")
-    if metric == "jeffreys":
-        values = _kl(p, q, dtype, nthreads)
-        values += _kl(q, p, dtype, nthreads).T
+    limit = TOLERANCE[dtype] if tolerance is None else tolerance
+    if metric == "reverse_kl":
+        values = _kl(q, p, dtype, limit, nthreads).T
     else:
-        reverse = metric == "reverse_kl"
-        values = _kl(q, p, dtype, nthreads).T if reverse else _kl(p, q, dtype, nthreads)
+        values = _kl(p, q, dtype, limit, nthreads)
+    if metric == "jeffreys":
+        values += _kl(q, p, dtype, limit, nthreads).T
     values[bad[0]] = np.nan
     values[:, bad[1]] = np.nan
     np.copyto(out, values, casting="same_kind")
@@ -57,10 +61,10 @@ def _is_small(x: Gaussian) -> bool:
     return x.dtype.itemsize <= 4 and x.dtype.kind not in "iub"
 
 
-def _kl(p: Gaussian, q: Gaussian, dtype: Any, nthreads: int) -> Any:
+def _kl(p: Gaussian, q: Gaussian, dtype: Any, tolerance: float, nthreads: int) -> Any:
     values = np.empty((len(p), len(q)), dtype)
     if p.structure == q.structure == "full":
-        _by_products(p, q, values, nthreads)
+        _by_products(p, q, values, tolerance, nthreads)
         return values
     step = max(BLOCK_BYTES // max(8 * len(q), 1), 1)
     for start in range(0, len(p), step):
@@ -101,9 +105,11 @@ def _float64(x: Gaussian) -> _Batch:
 
 
 @np.errstate(all="ignore")
-def _by_products(p: Gaussian, q: Gaussian, values: Any, nthreads: int) -> None:
+def _by_products(
+    p: Gaussian, q: Gaussian, values: Any, tolerance: float, nthreads: int
+) -> None:
     """Blocks of values by products, and by the kernel of pairs where these may be wrong."""
-    d, tolerance = q.dim, TOLERANCE[values.dtype]
+    d = q.dim
     step = max(BLOCK_BYTES // (4 * (d + 1) * (d + 2)), 1)
     for j in range(0, len(q), step):
         right = _float64(q[j : j + step])

@@ -19,7 +19,15 @@ from gkl.errors import by_name, first_reason
 from gkl.io import atomic_file
 from gkl.stored import DataError, Gaussians, batch_shape
 
-__all__ = ["for_a_person", "score"]
+__all__ = [
+    "divergences",
+    "for_a_person",
+    "in_lines",
+    "in_words",
+    "progress",
+    "score",
+    "statistics",
+]
 
 CHUNK = 1 << 21  # numbers of parameters between two steps of the progress bar: 16 MB of float64
 LARGEST = 5  # items that the summary names
@@ -41,7 +49,7 @@ def score(
     """
     count = prod(batch_shape(p, q))
     with atomic_file(output) if output else nullcontext() as file:
-        values = _divergences(p, q, threads)
+        values = divergences(p, q, threads)
         bad = np.isnan(values)
         n_bad = int(np.count_nonzero(bad))
         if n_bad and on_error == "raise":
@@ -64,13 +72,13 @@ def score(
         "structure": p.structure,
         "parameter": p.parameter,
         "prior": _prior(q),
-        "kl": _statistics(values[~bad] if n_bad else values.reshape(-1)),
+        "kl": statistics(values[~bad] if n_bad else values.reshape(-1)),
         "largest": _largest(values),
         "output": output,
     }
 
 
-def _divergences(p: Gaussians, q: Gaussians | None, threads: int | None) -> NDArray[Any]:
+def divergences(p: Gaussians, q: Gaussians | None, threads: int | None) -> NDArray[Any]:
     """KL(p || q) by chunks of the first batch axis, NaN for invalid Gaussians."""
     shape = batch_shape(p, q)
     ndim = len(shape)
@@ -94,7 +102,7 @@ def _divergences(p: Gaussians, q: Gaussians | None, threads: int | None) -> NDAr
     values = np.empty(shape, divergence(0, 0).dtype)
     numbers = max(x.numbers() for x in (p, q) if x is not None)
     step = max(1, CHUNK // max(1, prod(shape[1:]) * numbers))
-    with _progress(shape[0]) as bar:
+    with progress(shape[0]) as bar:
         for start in range(0, shape[0], step):
             stop = min(start + step, shape[0])
             divergence(start, stop, values[start:stop])
@@ -103,13 +111,13 @@ def _divergences(p: Gaussians, q: Gaussians | None, threads: int | None) -> NDAr
     return values
 
 
-def _progress(rows: int) -> Any:
-    """A progress bar, where there are a terminal and tqdm to show it."""
+def progress(rows: int, done: int = 0) -> Any:
+    """A progress bar, where there are a terminal and tqdm to show it; some rows may be done."""
     if sys.stderr is not None and sys.stderr.isatty():
         try:
             from tqdm import tqdm
 
-            return tqdm(total=rows, unit=" rows", unit_scale=True, leave=False)
+            return tqdm(total=rows, initial=done, unit=" rows", unit_scale=True, leave=False)
         except ImportError:
             pass
     return nullcontext()
@@ -120,7 +128,8 @@ def _number(x: Any) -> float | str | None:
     return "inf" if np.isinf(x) else float(x)
 
 
-def _statistics(values: NDArray[Any]) -> dict[str, float | str | None]:
+def statistics(values: NDArray[Any]) -> dict[str, float | str | None]:
+    """Figures of values that are numbers; None of none."""
     if not values.size:
         return dict.fromkeys(("mean", "median", "min", "max", "total"))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -161,10 +170,6 @@ def _prior(q: Gaussians | None) -> dict[str, Any]:
 
 def for_a_person(report: dict[str, Any]) -> str:
     """The report of :func:`score` and the time it took, in lines."""
-
-    def show(x: float | str | None) -> str:
-        return "-" if x is None else f"{float(x):.6g}"
-
     prior, figures = report["prior"], report["kl"]
     prior_words = "N(0, I)"
     if "shape" in prior:
@@ -177,10 +182,25 @@ def for_a_person(report: dict[str, Any]) -> str:
         "dimensions": f"{report['dim']}",
         "parameters": f"mean, {report['parameter']}  ({report['dtype']})",
         "prior": prior_words,
-        "KL, nats": "  ".join(f"{k} {show(figures[k])}" for k in ("mean", "median", "min", "max")),
+        "KL, nats": in_words(figures),
         "total": show(figures["total"]),
         "largest": ", ".join(f"{show(x['kl'])} at {x['index']}" for x in report["largest"]) or "-",
         "elapsed": f"{report['seconds']:.3g} s, {report['rows_per_second']:,.0f} rows/s",
         "written": report["output"],
     }
+    return in_lines(lines)
+
+
+def show(x: float | str | None) -> str:
+    """A figure of a report."""
+    return "-" if x is None else f"{float(x):.6g}"
+
+
+def in_words(figures: dict[str, float | str | None]) -> str:
+    """Those of :func:`statistics`, in one line."""
+    return "  ".join(f"{name} {show(figures[name])}" for name in ("mean", "median", "min", "max"))
+
+
+def in_lines(lines: dict[str, str | None]) -> str:
+    """Names and texts below each other, without those that are None."""
     return "\n".join(f"{name:<11} {text}" for name, text in lines.items() if text is not None)
