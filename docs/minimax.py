@@ -108,7 +108,8 @@ def main():
             rounded, worst = table(name, dtype)
             ctype = {"f32": "float", "f64": "double"}[dtype]
             suffix = {"f32": "f", "f64": ""}[dtype]
-            out(f"\n/* relative error of {OF.get(name, name)} 2^{float(mp.log(worst, 2)):.1f} */\n")
+            exponent = float(mp.log(worst, 2))
+            out(f"\n/* relative error of {OF.get(name, name)} 2^{exponent:.1f} */\n")
             out(f"static const {ctype} {name}_coefficients_{dtype}[{len(rounded)}] = {{\n")
             for c in rounded:
                 out(f"    {float(c).hex()}{suffix},\n")

@@ -14,7 +14,7 @@ import numpy as np
 
 import gkl
 from gkl._core import Gaussian
-from gkl.errors import MATRICES
+from gkl.errors import MATRICES, computed_in
 
 __all__ = ["nearest", "pairwise_kl"]
 
@@ -25,7 +25,7 @@ def pairwise_kl(p: Gaussian, q: Gaussian, metric: str, order: float | None) -> A
     """The matrix, in blocks of the batches of p and q."""
     da = _dask_array()
     rows, columns = _blocks(p), _blocks(q)
-    dtype = _dtype(p, q)
+    dtype = computed_in((p, q))
     grid = [
         [da.from_delayed(_pairwise(a, b, metric, order), (n, m), dtype) for b, m, _ in columns]
         for a, n, _ in rows
@@ -46,7 +46,7 @@ def nearest(
     da = _dask_array()
     if k is None:
         raise TypeError("radius= wants NumPy arrays: the size of its result is not known before")
-    columns, dtype = _blocks(q), _dtype(p, q)
+    columns, dtype = _blocks(q), computed_in((p, q))
     values, indices = [], []
     for a, n, row in _blocks(p):
         found = [_nearest(a, b, k, column, row if exclude_self else None, metric, order)
@@ -68,11 +68,6 @@ def _dask_array() -> Any:
 
 def _delayed(x: Any, **options: Any) -> Any:
     return importlib.import_module("dask").delayed(x, **options)
-
-
-def _dtype(p: Gaussian, q: Gaussian) -> Any:
-    small = all(x.dtype.itemsize <= 4 for x in (p, q))
-    return np.dtype(np.float32 if small else np.float64)
 
 
 def _blocks(x: Gaussian) -> list[tuple[Any, int, int]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -77,7 +78,7 @@ def refuse(
 
 def first_reason(owners: dict[str, Any], item: tuple[int, ...], scale_only: bool = False) -> str:
     """What makes this item of a batch bad, in terms of the parameter that the caller gave."""
-    dtype = _computed_in(owners)
+    dtype = computed_in(owners.values())
     for owner, x in owners.items():
         for name, parameter in x.parameters.items():
             if scale_only and name == "mean":
@@ -164,9 +165,9 @@ def _not_found(owners: dict[str, Any], item: tuple[int, ...], dtype: Any) -> str
     return "a parameter that was changed during the call"
 
 
-def _computed_in(owners: dict[str, Any]) -> Any:
-    """The type that the core computes these in."""
-    given = [a for x in owners.values() for a in x.parameters.values()]
+def computed_in(gaussians: Iterable[Any]) -> np.dtype[Any]:
+    """The type that the core computes these in, and gives results in."""
+    given = [a for x in gaussians for a in x.parameters.values()]
     types = [a.dtype for a in given if not isinstance(a, float)]
     small = types and all(t.kind not in "iub" and t.itemsize <= 4 for t in types)
     return np.dtype(np.float32 if small else np.float64)

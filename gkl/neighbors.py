@@ -16,12 +16,14 @@ import numpy as np
 from gkl import _core, lazy, products
 from gkl._core import Gaussian
 from gkl.divergence import OnError
+from gkl.errors import computed_in
 from gkl.pairwise import (
     ROW_METRICS,
     Metric,
     bad_items,
     checked_metric,
     checked_pair,
+    is_tiled,
     pair_values,
     refuse_bad,
 )
@@ -96,7 +98,9 @@ def nearest(
     -----
     The result is exactly that of sorting all values of :func:`gkl.kl` (or :func:`gkl.jeffreys`),
     by value and then by index; of the other metrics, those of :func:`pairwise_kl`.  Memory does
-    not grow with n m.  Memory maps are read in place, a part at a time.
+    not grow with n m.  Memory maps of diagonal Gaussians of one type are read in place, a part at
+    a time.  Scales of different kinds are compared by :func:`gkl.kl`'s own kernels, which takes
+    many times longer.  For Dask arrays bad items are never an error.
 
     Examples
     --------
@@ -189,7 +193,7 @@ def inner_product_vectors(p: Gaussian, q: Gaussian) -> tuple[Any, Any]:
     last = (mean_q * mean_q * over_q - np.log(over_q)).sum(1, keepdims=True)
     queries = np.concatenate((var_p + mean_p * mean_p, mean_p, np.ones((len(p), 1))), axis=1)
     items = np.concatenate((-0.5 * over_q, mean_q * over_q, -0.5 * last), axis=1)
-    dtype = np.result_type(*(np.float32 if x.dtype.itemsize <= 4 else np.float64 for x in (p, q)))
+    dtype = computed_in((p, q))
     return queries.astype(dtype), items.astype(dtype)
 
 
@@ -219,13 +223,15 @@ class _Search:
     ) -> None:
         self.p, self.q, self.metric, self.order = p, q, metric, order
         self.own, self.nthreads = own, nthreads
-        self.is_diag = p.structure == q.structure == "diag"
         self.ranks_again = metric in ROW_METRICS
+        # parameters that are converted first are further off than the tolerance
+        alike = p.parameter == q.parameter or not self.ranks_again
+        self.is_tiled = alike and is_tiled(p, q, metric)
         self.bad = [np.zeros(len(p), bool), np.zeros(len(q), bool)]
-        small = all(x.dtype.itemsize <= 4 and x.dtype.kind not in "iub" for x in (p, q))
-        self.dtype = np.dtype(np.float32 if small else np.float64)
-        self.tolerance = TOLERANCE[self.dtype] if self.is_diag else ROUGH
-        if not self.is_diag:
+        self.dtype = computed_in((p, q))
+        self.tolerance = TOLERANCE[self.dtype] if self.is_tiled else ROUGH
+        self.slack = max(p.dim, q.dim) * float(np.finfo(self.dtype).tiny)  # of subnormal values
+        if not self.is_tiled:
             self.p, self.q = p.prepare(on_error="nan"), q.prepare(on_error="nan")
 
     def nearest(self, k: int) -> tuple[Any, Any]:
@@ -248,15 +254,15 @@ class _Search:
 
     def _search_again(self, value: Any, index: Any, last: Any) -> None:
         """Rows whose k-th may not be less than all that are no candidates."""
-        doubtful = value[:, -1] > last * (1 - 2 * self.tolerance)
-        rows = np.nonzero(doubtful)[0]
-        if not len(rows):
-            return
-        indptr, found, exact = self._within(rows, value[rows, -1].astype(float))
-        for n, row in enumerate(rows):
-            part = slice(indptr[n], indptr[n + 1])
-            best = np.lexsort((found[part], exact[part]))[: value.shape[1]]
-            value[row], index[row] = exact[part][best], found[part][best]
+        worst = value[:, -1]
+        doubtful = (worst > last * (1 - 2 * self.tolerance) - self.slack) & (worst > 0)
+        every = np.nonzero(doubtful)[0]
+        step = max(BLOCK_VALUES // max(len(self.q), 1), 1)  # all of q may be as near
+        for start in range(0, len(every), step):
+            rows = every[start : start + step]
+            indptr, found, exact = self._within(rows, worst[rows].astype(float))
+            first = indptr[:-1, np.newaxis] + np.arange(value.shape[1])
+            value[rows], index[rows] = exact[first], found[first]
 
     def within(self, radius: float) -> Neighbors:
         rows = np.arange(len(self.p))
@@ -264,7 +270,7 @@ class _Search:
 
     def _within(self, rows: Any, bounds: Any) -> tuple[Any, Any, Any]:
         """Of these rows of p all with exact values up to their bound, in ascending order."""
-        loose = bounds * (1 + 2 * self.tolerance) if self.ranks_again else bounds
+        loose = bounds * (1 + 2 * self.tolerance) + self.slack if self.ranks_again else bounds
         row, index, value = self._within_rough(rows, loose)
         if self.own is not None:
             keep = index != rows[row] + self.own
@@ -286,7 +292,7 @@ class _Search:
     def _candidates(self, k: int) -> tuple[Any, Any]:
         """The k of q that are nearest to each p by values within the tolerance."""
         given = self.metric, self.order, self.p, self.q
-        if self.is_diag:
+        if self.is_tiled:
             value, index, *self.bad = _core.nearest(*given, k, self.own, self.nthreads)
             return value, index
         n = len(self.p)
@@ -302,7 +308,7 @@ class _Search:
 
     def _within_rough(self, rows: Any, bounds: Any) -> tuple[Any, Any, Any]:
         """Rows, columns and values within bounds, by values within the tolerance."""
-        if self.is_diag:
+        if self.is_tiled:
             p = self.p if len(rows) == len(self.p) else self.p[rows]
             indptr, index, value, *bad = _core.within(
                 self.metric, self.order, p, self.q, bounds, None, self.nthreads
@@ -312,7 +318,7 @@ class _Search:
             return np.repeat(np.arange(len(rows)), np.diff(indptr)), index, value
         limit = np.full(len(self.p), -np.inf)
         limit[rows] = bounds
-        parts = []
+        parts = [(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0))]
         for block_rows, columns, found in self._blocks():
             row, column = np.nonzero(found <= limit[block_rows, np.newaxis])
             value = found[row, column].astype(float)

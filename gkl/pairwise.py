@@ -18,6 +18,7 @@ Metric: TypeAlias = Literal[
     "kl", "reverse_kl", "jeffreys", "wasserstein2", "renyi", "bhattacharyya", "hellinger"
 ]
 METRICS = ("kl", "reverse_kl", "jeffreys", "wasserstein2", "renyi", "bhattacharyya", "hellinger")
+LONGEST = 1 << 16
 ROW_METRICS = METRICS[:3]  # those that have kernels of their own for one pair
 
 
@@ -85,22 +86,27 @@ def pairwise_kl(
 
     Notes
     -----
-    Memory beyond the result is bounded, whatever n and m.  Diagonal: every value is within 1e-5 of
-    the exact one, relatively, for float32, and within 1e-13 for float64, never negative, and 0
-    where p equals q.  Most are found from the differences of the parameters by
+    Memory beyond the result is bounded, whatever n and m, but for one more matrix of Jeffreys
+    divergences that are not of diagonal Gaussians.  Lazy (Dask) results always have NaN for bad
+    items, never an error.
+
+    Diagonal: every value is within 1e-5 of the exact one, relatively, for float32, and within
+    1e-13 for float64, never negative, and 0 where p equals q.  Most are found from the differences
+    of the parameters by
 
     .. math:: \frac12 \sum_j \frac{v_p - v_q + (\mu_p - \mu_q)^2}{v_q}
               - \frac12 \log\frac{\det S_p}{\det S_q}
 
     at four instructions a pair and dimension, and those in which that has lost digits once more
-    without cancellation.  Where the scales of p and q are of different kinds, p's are converted to
-    q's, rounded once.  The value of a pair does not depend on the others.  Renyi divergences of an
-    order a > 1 grow beyond bounds as w = v_q + (1 - a) (v_p - v_q) goes to 0, beyond which they
-    are inf; close to there they are within v_q/w times as much.
+    without cancellation.  The value of a pair does not depend on the others.  Where the scales of
+    p and q are of different kinds, p's are converted to q's, rounded once: near equality the bound
+    is 1 + 1/\|u\| times that in each dimension, u = v_p/v_q - 1.  Renyi divergences of an order
+    a > 1 grow beyond bounds as w = v_q + (1 - a) (v_p - v_q) goes to 0, beyond which they are inf;
+    close to there they are within v_q/w times as much.
 
     Full covariances: by a matrix product of :math:`S_p + \mu_p \mu_p^T` and :math:`S_q^{-1}`, in
-    float64, pairs that lose digits by :func:`gkl.kl`'s kernels: within 1e-5 or 1e-10.  All other
-    structures: by those kernels alone.
+    float64, pairs that lose digits by :func:`gkl.kl`'s kernels: within 1e-5 or 1e-10 of its
+    values.  All other structures, and rows of more than 65536 dimensions: by those kernels alone.
 
     Examples
     --------
@@ -246,8 +252,10 @@ def checked_metric(p: Gaussian, q: Gaussian, metric: str, order: float | None) -
         raise TypeError("order= is wanted for metric 'renyi', and for no other")
     if order is None:
         return 0.5
-    if not (0 < order < float("inf")) or order == 1:
-        raise ValueError(f"order= takes a positive number but 1, not {order!r}; 1 is metric 'kl'")
+    if not 1e-30 <= order <= 1e30 or order == 1:
+        raise ValueError(
+            f"order= takes a number from 1e-30 to 1e30 but 1, not {order!r}; 1 is metric 'kl'"
+        )
     return float(order)
 
 
@@ -255,13 +263,18 @@ def values_of(
     p: Gaussian, q: Gaussian, metric: str, order: float, out: Any, nthreads: int
 ) -> tuple[Any, Any, Any]:
     """The matrix, and which of p and of q are bad."""
-    is_diag = p.structure == q.structure == "diag"
     found: tuple[Any, Any, Any] = (
         _core.pairwise(metric, order, p, q, out, nthreads)
-        if is_diag
+        if is_tiled(p, q, metric)
         else products.pairwise(p, q, metric, out, nthreads)
     )
     return found
+
+
+def is_tiled(p: Gaussian, q: Gaussian, metric: str) -> bool:
+    """Are these for the kernel of tiles?  Rows so long that a tile of them is large are not."""
+    is_diag = p.structure == q.structure == "diag"
+    return is_diag and (metric not in ROW_METRICS or max(p.dim, q.dim) <= LONGEST)
 
 
 def pair_values(

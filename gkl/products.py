@@ -12,12 +12,14 @@ show, and for other structures, the kernels of single pairs do the work.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gkl import _core
 from gkl._core import Gaussian
+from gkl.errors import computed_in
 
 __all__ = ["TOLERANCE", "pairwise"]
 
@@ -31,7 +33,7 @@ def pairwise(
 ) -> Any:
     """(values, bad p, bad q); values go to `out` if that is given.  They are within `tolerance`,
     relatively, or what is usual for their type."""
-    dtype = np.dtype(np.float32 if all(_is_small(x) for x in (p, q)) else np.float64)
+    dtype = computed_in((p, q))
     shape = (len(p), len(q))
     if out is None:
         out = np.empty(shape, dtype)
@@ -57,10 +59,6 @@ def pairwise(
     return out, *bad
 
 
-def _is_small(x: Gaussian) -> bool:
-    return x.dtype.itemsize <= 4 and x.dtype.kind not in "iub"
-
-
 def _kl(p: Gaussian, q: Gaussian, dtype: Any, tolerance: float, nthreads: int) -> Any:
     values = np.empty((len(p), len(q)), dtype)
     if p.structure == q.structure == "full":
@@ -81,6 +79,7 @@ class _Batch(NamedTuple):
     cov: Any
     precision: Any
     logdet: Any
+    is_inverse: bool  # S is, and has the errors of one
 
 
 def _float64(x: Gaussian) -> _Batch:
@@ -101,7 +100,14 @@ def _float64(x: Gaussian) -> _Batch:
         own, inverse, logdet = inverse, own, -logdet
     matrix = (len(x), x.dim, x.dim)
     return _Batch(mean, np.broadcast_to(own, matrix), np.broadcast_to(inverse, matrix),
-                  np.broadcast_to(logdet, len(x)))  # fmt: skip
+                  np.broadcast_to(logdet, len(x)), x.parameter == "precision")  # fmt: skip
+
+
+def _condition(x: _Batch, scale: Any) -> Any:
+    """Condition numbers, of covariances in the units of `scale`."""
+    squares = scale * scale[:, np.newaxis]
+    size = [np.linalg.norm(a, axis=(1, 2)) for a in (x.precision * squares, x.cov / squares)]
+    return size[0] * size[1]
 
 
 @np.errstate(all="ignore")
@@ -110,9 +116,11 @@ def _by_products(
 ) -> None:
     """Blocks of values by products, and by the kernel of pairs where these may be wrong."""
     d = q.dim
-    step = max(BLOCK_BYTES // (4 * (d + 1) * (d + 2)), 1)
-    for j in range(0, len(q), step):
-        right = _float64(q[j : j + step])
+    most = max(BLOCK_BYTES // (4 * (d + 1) * (d + 2)), 1)
+    width = min(most, int(math.sqrt(BLOCK_BYTES / 8)))
+    step = min(most, max(BLOCK_BYTES // (8 * width), 1))
+    for j in range(0, len(q), width):
+        right = _float64(q[j : j + width])
         center = right.mean.mean(0)
         scale = np.sqrt(np.diagonal(right.cov, axis1=1, axis2=2).mean(0))
         factors_q, size_q, rest_q = _of_second(right, center, scale)
@@ -125,7 +133,7 @@ def _by_products(
             error = size_p[:, np.newaxis] * size_q
             error += EPS * (np.abs(rest_q) + np.abs(rest_p)[:, np.newaxis] + d)
             again = np.nonzero(~(found * tolerance >= error))
-            target = values[i : i + step, j : j + step]
+            target = values[i : i + step, j : j + width]
             np.copyto(target, found, casting="same_kind")
             if len(again[0]):
                 one, other = again[0] + i, again[1] + j
@@ -139,7 +147,10 @@ def _of_first(x: _Batch, center: Any, scale: Any) -> tuple[Any, Any, Any]:
     rows, columns = np.tril_indices(mean.shape[1])
     packed = moment[:, rows, columns] * np.where(rows == columns, 1, 2)
     factors = np.concatenate((packed, -2 * mean, np.ones((len(mean), 1))), axis=1)
-    return factors, np.linalg.norm(factors, axis=1), x.logdet
+    size = np.linalg.norm(factors, axis=1)
+    if x.is_inverse:
+        size *= 1 + _condition(x, scale)
+    return factors, size, x.logdet
 
 
 def _of_second(x: _Batch, center: Any, scale: Any) -> tuple[Any, Any, Any]:
@@ -150,7 +161,5 @@ def _of_second(x: _Batch, center: Any, scale: Any) -> tuple[Any, Any, Any]:
     image = (precision @ mean[:, :, np.newaxis])[..., 0]
     square = (image * mean).sum(1, keepdims=True)
     factors = np.concatenate((precision[:, rows, columns], image, square), axis=1)
-    condition = np.linalg.norm(precision, axis=(1, 2)) * np.linalg.norm(
-        x.cov / (scale * scale[:, np.newaxis]), axis=(1, 2)
-    )
+    condition = _condition(x, scale)
     return factors, EPS * (4 + condition) * np.linalg.norm(factors, axis=1), x.logdet

@@ -75,7 +75,7 @@ typedef struct {
     ptrdiff_t dim, rows, vectors;
     const void *row, *row_more, *row_logdet;
     const void *lane, *lane_more, *lane_logdet;
-    double order;
+    double order, rest; /* of Renyi divergences, and 1 - order */
     void *value; /* of row i and lane j at i stride + j */
     ptrdiff_t stride;
 } gkl_tile;

@@ -19,8 +19,12 @@ enum {
     TILE_ROWS = 96,    /* a multiple of every pair_rows */
     TILE_VECTORS = 4,
     MOST_LANES = 16,
+    MOST_DIMENSIONS = 1 << 30,
     ITEMS = 64, /* that a packing task does */
 };
+
+#define LEAST_ORDER 1e-30 /* of Renyi divergences in float */
+#define MOST_ORDER 1e30
 
 /* Items of one side, packed: rows in panels of pair_rows, or lanes of vectors. */
 typedef struct {
@@ -38,7 +42,7 @@ typedef struct {
     gkl_taker *taker;
     gkl_form form;
     gkl_tile_kernel *tile;
-    double order, factor;
+    double order, rest, factor; /* rest: 1 - order, which that may be too close to 1 to give */
     int is_f64;
     ptrdiff_t size, lanes, rows;
     gkl_side p, q;
@@ -60,16 +64,18 @@ static void choose(gkl_pairing *x) {
     static const gkl_form forms[] = {GKL_FORM_KL, GKL_FORM_REVERSE_KL, GKL_FORM_JEFFREYS,
                                      GKL_FORM_WASSERSTEIN};
     x->order = metric == GKL_RENYI ? x->job->order : 0.5;
+    x->rest = 1 - x->order;
     x->factor = metric == GKL_BHATTACHARYYA ? 0.5 : 1;
     x->form = metric <= GKL_WASSERSTEIN2 ? forms[metric] : GKL_FORM_RENYI;
     if (metric == GKL_RENYI && x->order < 0.5) {
         x->form = GKL_FORM_REVERSE_RENYI;
         x->factor = x->order / (1 - x->order);
+        x->rest = x->order;
         x->order = 1 - x->order;
     }
     if (metric == GKL_RENYI && x->job->order == 1)
         x->form = GKL_FORM_KL; /* its limit */
-    if (metric == GKL_RENYI && !(x->job->order > 0 && x->job->order <= DBL_MAX)) {
+    if (metric == GKL_RENYI && !(x->job->order >= LEAST_ORDER && x->job->order <= MOST_ORDER)) {
         x->form = GKL_FORM_KL;
         x->factor = (double)NAN;
     }
@@ -203,7 +209,7 @@ static double phi(const gkl_pairing *x, double u) {
 /* order delta^2/(v_b + rest (v_a - v_b)), whose denominator may be out of range */
 static double renyi_mean_part(const gkl_pairing *x, double delta, double s_a, double s_b,
                               double mixed) {
-    const double rest = 1 - x->order;
+    const double rest = x->rest;
     if (delta == 0)
         return 0;
     const double w = rest > 0 ? delta / hypot(sqrt(x->order) * s_b, sqrt(rest) * s_a)
@@ -220,7 +226,7 @@ static double extreme_term(const gkl_pairing *x, const double *mean, const doubl
         const double apart = fabs(y) < 1 && kind[a] != GKL_STD ? s_b * expm1(y / 2) : s_a - s_b;
         return delta * delta + apart * apart;
     }
-    const double rest = 1 - x->order, u = expm1(y), mixed = 1 + rest * u;
+    const double rest = x->rest, u = expm1(y), mixed = 1 + rest * u;
     if (!(mixed > 0))
         return (double)INFINITY;
     const double logs = fabs(u) < 0.5 ? phi(x, u) - phi(x, rest * u) / rest
@@ -245,7 +251,7 @@ static double extreme_pair(const gkl_pairing *x, ptrdiff_t row, ptrdiff_t column
 }
 
 /* `n` values of one row at these columns, by the kernels of rows where there is one */
-static void extreme_values(const gkl_pairing *x, ptrdiff_t row, const ptrdiff_t *column, ptrdiff_t n,
+static int extreme_values(const gkl_pairing *x, ptrdiff_t row, const ptrdiff_t *column, ptrdiff_t n,
                            char *value) {
     static const ptrdiff_t none[1] = {0};
     const gkl_pairwise_job *job = x->job;
@@ -253,7 +259,7 @@ static void extreme_values(const gkl_pairing *x, ptrdiff_t row, const ptrdiff_t 
     if (x->form > GKL_FORM_JEFFREYS) {
         for (ptrdiff_t i = 0; i < n; ++i)
             gkl_write(x->is_f64, value + i * x->size, extreme_pair(x, row, column[i]));
-        return;
+        return 0;
     }
     const int is_reversed = x->form == GKL_FORM_REVERSE_KL;
     gkl_job pairs = {.p = is_reversed ? job->q : job->p, .q = is_reversed ? job->p : job->q,
@@ -270,7 +276,7 @@ static void extreme_values(const gkl_pairing *x, ptrdiff_t row, const ptrdiff_t 
     }
     pairs.index[!is_reversed] = column;
     pairs.out[0] = (gkl_array){.data = value, .stride = out};
-    gkl_run(&pairs);
+    return gkl_run(&pairs);
 }
 
 /* ---- tiles ---- */
@@ -286,7 +292,7 @@ static void adjust(const gkl_pairing *x, char *value, ptrdiff_t n) {
 }
 
 /* NaN where an item is bad, and the values that the tile left to others */
-static void mend(const gkl_pairing *x, ptrdiff_t row, ptrdiff_t column, ptrdiff_t n, char *value) {
+static void mend(gkl_pairing *x, ptrdiff_t row, ptrdiff_t column, ptrdiff_t n, char *value) {
     ptrdiff_t at[TILE_VECTORS * MOST_LANES], count = 0;
     double found[TILE_VECTORS * MOST_LANES];
     for (ptrdiff_t i = 0; i < n; ++i) {
@@ -298,7 +304,9 @@ static void mend(const gkl_pairing *x, ptrdiff_t row, ptrdiff_t column, ptrdiff_
     }
     if (!count)
         return;
-    extreme_values(x, x->p.first + row, at, count, (char *)found);
+    const int status = extreme_values(x, x->p.first + row, at, count, (char *)found);
+    if (status)
+        fail(x, status);
     for (ptrdiff_t i = 0; i < count; ++i)
         memcpy(value + (at[i] - x->q.first - column) * x->size, (char *)found + i * x->size,
                (size_t)x->size);
@@ -318,7 +326,8 @@ static void do_rows(void *context, ptrdiff_t task) {
                      .row = x->p.product + first * GKL_PRODUCT * item,
                      .row_more = x->p.more + first * GKL_DIFFERENCE * item,
                      .row_logdet = x->p.logdet + 2 * first * x->size,
-                     .order = x->order};
+                     .order = x->order,
+                     .rest = x->rest};
     for (ptrdiff_t v = 0; v < vectors && !x->status; v += TILE_VECTORS) {
         const ptrdiff_t column = v * x->lanes;
         const ptrdiff_t n = gkl_min(x->q.count - column, width);
@@ -358,6 +367,8 @@ static int do_block(gkl_pairing *x, int nthreads) {
     gkl_parallel(gkl_ceil(x->q.count, x->lanes), nthreads, pack_lanes, x);
     if (!x->status)
         gkl_parallel(gkl_ceil(x->p.count, TILE_ROWS), nthreads, do_rows, x);
+    if (x->status)
+        return x->status;
     tell_states(&x->q, x->job->state_q);
     const int stop = x->job->poll ? x->job->poll() : 0;
     return x->status ? x->status : stop;
@@ -372,15 +383,15 @@ static int do_all(gkl_pairing *x) {
         x->p.count = gkl_min(job->n - x->p.first, x->p.most);
         gkl_parallel(gkl_ceil(gkl_ceil(x->p.count, x->rows) * x->rows, ITEMS), nthreads, pack_rows,
                      x);
+        if (x->status)
+            return x->status;
         tell_states(&x->p, job->state_p);
-        for (x->q.first = 0; x->q.first < job->m && !x->status; x->q.first += x->q.most) {
+        for (x->q.first = 0; x->q.first < job->m; x->q.first += x->q.most) {
             x->q.count = gkl_min(job->m - x->q.first, x->q.most);
             const int stop = do_block(x, nthreads);
             if (stop)
                 return stop;
         }
-        if (x->status)
-            return x->status;
     }
     return 0;
 }
@@ -390,6 +401,8 @@ int gkl_each_pair(const gkl_pairwise_job *job, gkl_taker *taker) {
                      .is_f64 = job->storage == GKL_F64};
     if (job->p > GKL_LOGVAR || job->q > GKL_LOGVAR || job->metric >= GKL_METRICS)
         return GKL_NO_KERNEL;
+    if (job->dim > MOST_DIMENSIONS)
+        return GKL_NO_MEMORY;
     x.size = x.is_f64 ? sizeof(double) : sizeof(float);
     x.lanes = x.table->lanes[x.is_f64];
     x.rows = x.table->pair_rows;

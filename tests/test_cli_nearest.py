@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """gkl nearest, run as a program: its results, and what becomes of them when it is killed."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -15,8 +16,8 @@ from program import prepared
 
 import gkl
 from gkl import search
-from gkl.io import WorkFolder
 from gkl.stored import DataError
+from gkl.workfolder import WorkFolder
 
 N, K, STEP = 60, 3, 7
 SMALL = f"from gkl import search; search._block = lambda p, q: {STEP}"
@@ -94,8 +95,10 @@ def resumed(folder, at, command=COMMAND):
 MIXED = [("var", "cov"), ("tril", "logvar"), ("low_rank", "precision")]
 
 
-@pytest.mark.parametrize("kinds", [*((x, x) for x in EVERY), *MIXED], ids="-".join)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("kinds", "dtype"),
+    [*(((x, x), np.float32) for x in EVERY), *((x, np.float64) for x in MIXED)],
+)
 def test_as_the_library(run, tmp_path, kinds, dtype):
     p, q = gaussian(kinds[0], (30,), dtype=dtype), gaussian(kinds[1], (40,), seed=1, dtype=dtype)
     ps, qs = saved(tmp_path, p, "p"), saved(tmp_path, q, "q")
@@ -111,7 +114,7 @@ def test_as_the_library(run, tmp_path, kinds, dtype):
     same(tmp_path, gkl.nearest(p, p, K, exclude_self=True))
 
 
-@pytest.mark.parametrize("k", [1, 20])
+@pytest.mark.parametrize("k", [20])
 @pytest.mark.parametrize("metric", search.SEARCH_METRICS)
 def test_metrics_and_self_among_ties(run, tmp_path, metric, k):
     mean = np.repeat(np.random.default_rng(0).normal(size=(6, 3)), 3, axis=0)
@@ -177,14 +180,14 @@ def test_a_second_process_refuses(run, tmp_path, pair):
 
 def test_the_lock_of_a_process_that_finishes_is_none(tmp_path, monkeypatch):
     one = WorkFolder(str(tmp_path / "x")).__enter__()
-    flock = gkl.io.fcntl.flock
+    flock = fcntl.flock
 
     def late(*args):
         monkeypatch.undo()
         one.remove()
         flock(*args)
 
-    monkeypatch.setattr(gkl.io.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with WorkFolder(one.path), pytest.raises(DataError, match="at work"):
         WorkFolder(one.path).__enter__()
     assert os.listdir(tmp_path) == []

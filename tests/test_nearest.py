@@ -106,6 +106,58 @@ def test_ties_and_almost_ties(isa, dtype):  # noqa: F811
                 gkl.nearest(p, close, 5, threads=1))  # fmt: skip
 
 
+@pytest.mark.parametrize("dtype", helpers.FLOATS)
+@pytest.mark.parametrize("kinds", [("var", "logvar"), ("logvar", "std"), ("std", "var")])
+def test_scales_of_different_kinds_near_equality(kinds, dtype):
+    """A parameter that is converted loses more than the tolerance there."""
+    rng = np.random.default_rng(12)
+    e = 1e-5 if dtype == np.float32 else 1e-10
+    log = [1 + e * rng.normal(size=(n, 4)) for n in (30, 500)]
+    change = {"var": np.exp, "std": lambda x: np.exp(x / 2), "logvar": lambda x: x}
+    p, q = (
+        gkl.DiagNormal(np.zeros(x.shape, dtype), **{kind: change[kind](x).astype(dtype)})
+        for x, kind in zip(log, kinds, strict=True)
+    )
+    values = matrix(p, q)
+    assert same(gkl.nearest(p, q, 4), sorted_rows(values, 4))
+    radius = float(np.median(values))
+    assert len(gkl.nearest(p, q, radius=radius).index) == (values <= radius).sum()
+
+
+def test_subnormal_divergences():
+    rng = np.random.default_rng(13)
+    mean = (1e-22 * rng.normal(size=(40, 3))).astype(np.float32)
+    p = gkl.DiagNormal(mean, var=np.float32(1.0) * np.ones_like(mean))
+    assert same(gkl.nearest(p, p, 5), sorted_rows(matrix(p, p), 5))
+
+
+def test_memory_with_many_duplicates():
+    """All of q as near as the k-th: rows are searched again, a few at a time."""
+    import tracemalloc
+
+    p = batch(np.random.default_rng(14), "var", 300, 4)
+    q = gkl.DiagNormal(np.zeros((20_000, 4)), var=1.0)
+    tracemalloc.start()
+    found = gkl.nearest(p, q, 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found[1] == np.arange(3)).all()
+    assert peak < 2**28
+
+
+@pytest.mark.parametrize("dtype", helpers.FLOATS)
+def test_precisions_of_high_condition(dtype):
+    """The covariance that they are inverted to has errors of its own."""
+    rng = np.random.default_rng(15)
+    turn = np.linalg.qr(rng.normal(size=(30, 5, 5)))[0]
+    condition = 1e4 if dtype == np.float32 else 1e9
+    size = condition ** np.linspace(0, 1, 5)
+    x = turn @ (size[:, np.newaxis] * turn.swapaxes(1, 2))
+    p = gkl.FullNormal(rng.normal(size=(30, 5)).astype(dtype), precision=x.astype(dtype))
+    q = make_full(rng, 200, 5, dtype)
+    assert same(gkl.nearest(p, q, 6), sorted_rows(matrix(p, q), 6))
+
+
 def test_duplicates_and_self():
     rng = np.random.default_rng(4)
     p = batch(rng, "logvar", 60, 3)
@@ -131,6 +183,10 @@ def test_fewer_candidates_than_k():
     assert gkl.nearest(p[:0], q, 2)[1].shape == (0, 2)
     assert gkl.nearest(p[:0], q, radius=1.0).indptr.tolist() == [0]
     assert gkl.nearest(p, q[:0], radius=1.0).indptr.tolist() == [0, 0, 0, 0]
+    full = make_full(rng, 3, 2)
+    assert gkl.nearest(full[:0], full, radius=1.0).indptr.tolist() == [0]
+    assert gkl.nearest(full, p[:0], radius=1.0).indptr.tolist() == [0, 0, 0, 0]
+    assert gkl.nearest(full, full[:0], 1)[1].tolist() == [[-1]] * 3
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
@@ -246,6 +302,9 @@ def test_dask_by_blocks(metric):
     assert same([x.compute() for x in own], expected)
     assert same([x.compute() for x in gkl.nearest(a, q, 9, metric=metric)],
                 gkl.nearest(p, q, 9, metric=metric))  # fmt: skip
+    integers = lazy(q, 50).mean.astype(int)
+    whole = gkl.DiagNormal(integers, var=integers**2 + 1)
+    assert gkl.pairwise_kl(whole, whole).dtype == gkl.pairwise_kl(whole, whole).compute().dtype
     with pytest.raises(TypeError, match="radius= wants NumPy"):
         gkl.nearest(a, b, radius=1.0)
 

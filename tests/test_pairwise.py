@@ -244,6 +244,30 @@ def test_orders_of_renyi_meet_kl():
 
 
 @pytest.mark.parametrize("dtype", helpers.FLOATS)
+@pytest.mark.parametrize("order", [1e-30, 1e-9, 0.999, 1 - 1e-5, 1 - 1e-12, 1 + 1e-9, 50.0, 1e30])
+def test_orders_close_to_the_ends(order, dtype):
+    """1 - order is small, and must not be that of an order rounded to float32."""
+    mean = np.array([[0.0], [1.0], [0.1]], dtype)
+    p = gkl.DiagNormal(mean, var=np.array([[1e6], [1.0], [1.001]], dtype))
+    q = gkl.DiagNormal(np.array([[0.5]], dtype), var=np.array([[1.0]], dtype))
+    found = gkl.pairwise_kl(p, q, "renyi", order=order)[:, 0]
+    with mp.workdps(60):
+        for i in range(3):
+            numbers = (p.mean[i, 0], p.var[i, 0], q.mean[0, 0], q.var[0, 0])
+            right = exact_renyi(mp.mpf(order), *(mp.mpf(float(x)) for x in numbers))
+            if mp.isinf(right):
+                assert found[i] == np.inf
+            else:
+                assert abs(mp.mpf(float(found[i])) / right - 1) <= TOLERANCE[dtype], i
+    assert (np.diagonal(gkl.pairwise_kl(p, p, "renyi", order=order)) == 0).all()
+
+
+def test_very_long_rows_take_little_memory():
+    x = np.broadcast_to(np.float32(1), (2, 10**6))
+    assert not gkl.pairwise_kl(gkl.DiagNormal(x, var=x), gkl.DiagNormal(x, var=x)).any()
+
+
+@pytest.mark.parametrize("dtype", helpers.FLOATS)
 @pytest.mark.parametrize("kinds", [(a, b) for a in KINDS for b in KINDS if a != b])
 def test_mixed_kinds(isa, kinds, dtype):
     rng = np.random.default_rng(2)
@@ -340,7 +364,8 @@ def test_arguments_are_checked():
         (ValueError, "metric= takes kl, ", lambda: gkl.pairwise_kl(p, p, "l2")),
         (TypeError, "order= is wanted", lambda: gkl.pairwise_kl(p, p, "renyi")),
         (TypeError, "order= is wanted", lambda: gkl.pairwise_kl(p, p, order=2.0)),
-        (ValueError, "positive number but 1", lambda: gkl.pairwise_kl(p, p, "renyi", order=1.0)),
+        (ValueError, "1e30 but 1, not 1.0", lambda: gkl.pairwise_kl(p, p, "renyi", order=1.0)),
+        (ValueError, "not 1e-40", lambda: gkl.pairwise_kl(p, p, "renyi", order=1e-40)),
         (TypeError, "diagonal Gaussians only", lambda: gkl.pairwise_kl(p, full, "hellinger")),
         (ValueError, r"has shape \(2, 3\)", lambda: gkl.pairwise_kl(p, p, out=np.ones((2, 3)))),
         (IndexError, r"j\[1\] = 3 is not an index", lambda: gkl.pairs_kl(p, p, [0, 0], [1, 3])),

@@ -287,9 +287,9 @@ INLINE vec FN(pair_wasserstein)(const vec *a, const vec *b, const int kind) {
 
 /* Near v_a = v_b the two logarithms would cancel: phi(u) - phi((1 - a) u)/(1 - a) does not, far from
  * there it is the other way round. */
-INLINE vec FN(pair_renyi)(const vec *a, const vec *b, const int kind, vec order) {
+INLINE vec FN(pair_renyi)(const vec *a, const vec *b, const int kind, vec order, vec rest) {
     const int scale = kind == GKL_VAR ? 1 : 3;
-    const vec one = vset(1), rest = one - order, delta = a[0] - b[0];
+    const vec one = vset(1), delta = a[0] - b[0];
     const FN(relation) x = FN(relate)(a[scale], b[scale], kind, kind, 0);
     const vec small = rest * x.excess, mixed = one + small;
     const vec above = mixed - one, lost = (one - (mixed - above)) + (small - above);
@@ -306,7 +306,8 @@ INLINE vec FN(pair_renyi)(const vec *a, const vec *b, const int kind, vec order)
 /* one row and one vector over all dimensions; `row` and `lane` are the numbers of the product form,
  * `row_more` and `lane_more` the others */
 INLINE vec FN(strip)(ptrdiff_t dim, const REAL *row, const REAL *row_more, const vec *lane,
-                     const vec *lane_more, REAL order, const int form, const int kind) {
+                     const vec *lane_more, REAL order, REAL rest, const int form,
+                     const int kind) {
     enum { STRIP = 64 };
     vec total = vset(0);
     for (ptrdiff_t first = 0; first < dim; first += STRIP) {
@@ -326,8 +327,9 @@ INLINE vec FN(strip)(ptrdiff_t dim, const REAL *row, const REAL *row_more, const
                              : form == GKL_FORM_REVERSE_KL       ? FN(pair_kl)(q, p, kind)
                              : form == GKL_FORM_JEFFREYS         ? FN(pair_jeffreys)(p, q, kind)
                              : form == GKL_FORM_WASSERSTEIN      ? FN(pair_wasserstein)(p, q, kind)
-                             : form == GKL_FORM_RENYI ? FN(pair_renyi)(p, q, kind, vset(order))
-                                                      : FN(pair_renyi)(q, p, kind, vset(order));
+                             : form == GKL_FORM_RENYI
+                                 ? FN(pair_renyi)(p, q, kind, vset(order), vset(rest))
+                                 : FN(pair_renyi)(q, p, kind, vset(order), vset(rest));
             const vec before = even;
             even = odd;
             odd = before + term;
@@ -385,7 +387,7 @@ INLINE void FN(tile_run)(const gkl_tile *t, const int form, const int kind) {
                     const vec x = FN(strip)(t->dim, panel + r * GKL_PRODUCT,
                                             (const REAL *)t->row_more + (first + r) * more, lane[i],
                                             (const vec *)t->lane_more + (v + i) * more,
-                                            (REAL)t->order, form, kind);
+                                            (REAL)t->order, (REAL)t->rest, form, kind);
                     value[at] = is_kl ? vselect(good[at], value[at], x) : x;
                 }
             REAL *to = (REAL *)t->value + first * t->stride + v * LANES;
