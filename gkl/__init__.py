@@ -25,8 +25,9 @@ from gkl.divergence import (
 )
 from gkl.errors import InvalidGaussianError
 from gkl.gradients import kl_and_grad
+from gkl.inner_product import inner_product_vectors
 from gkl.mixtures import gmm_kl
-from gkl.neighbors import Neighbors, inner_product_vectors, nearest
+from gkl.neighbors import Neighbors, nearest
 from gkl.pairwise import pairs_kl, pairwise_kl
 from gkl.threads import get_num_threads, num_threads, set_num_threads
 

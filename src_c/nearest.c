@@ -184,7 +184,8 @@ static int join(const gkl_lists *x, ptrdiff_t n, ptrdiff_t *start, ptrdiff_t **i
 
 int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t self, ptrdiff_t *start,
                ptrdiff_t **index, double **value) {
-    gkl_lists x = {{.take = collect}, job->storage == GKL_F64 ? GKL_F64 : GKL_F32, self, bound, NULL};
+    const gkl_type type = job->storage == GKL_F64 ? GKL_F64 : GKL_F32;
+    gkl_lists x = {{.take = collect}, type, self, bound, NULL};
     x.lists = calloc((size_t)gkl_max(job->n, 1), sizeof *x.lists);
     *index = NULL;
     *value = NULL;

@@ -26,29 +26,6 @@ enum {
 #define LEAST_ORDER 1e-30 /* of Renyi divergences in float */
 #define MOST_ORDER 1e30
 
-/* Items of one side, packed: rows in panels of pair_rows, or lanes of vectors. */
-typedef struct {
-    const gkl_array *mean, *scale;
-    gkl_kind kind;
-    ptrdiff_t count, most; /* items now, and at most */
-    ptrdiff_t first;
-    char *product, *more, *logdet; /* see gkl_tile */
-    unsigned char *state;          /* gkl_item_state */
-} gkl_side;
-
-typedef struct {
-    const gkl_pairwise_job *job;
-    const gkl_table *table;
-    gkl_taker *taker;
-    gkl_form form;
-    gkl_tile_kernel *tile;
-    double order, rest, factor; /* rest: 1 - order, which that may be too close to 1 to give */
-    int is_f64;
-    ptrdiff_t size, lanes, rows;
-    gkl_side p, q;
-    int status;
-} gkl_pairing;
-
 static void *aligned(char *memory) {
     return memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT);
 }
@@ -57,8 +34,8 @@ static void fail(gkl_pairing *x, int status) {
     __atomic_store_n(&x->status, status, __ATOMIC_RELAXED);
 }
 
-/* Which of the kernels' forms gives a metric, and what it is to be multiplied with.  Of orders below
- * a half the arguments are exchanged, where nothing cancels. */
+/* Which of the kernels' forms gives a metric, and what it is to be multiplied with.  Of orders
+ * below a half the arguments are exchanged, where nothing cancels. */
 static void choose(gkl_pairing *x) {
     const gkl_metric metric = x->job->metric;
     static const gkl_form forms[] = {GKL_FORM_KL, GKL_FORM_REVERSE_KL, GKL_FORM_JEFFREYS,
@@ -110,8 +87,9 @@ static gkl_item_state load(const gkl_pairing *x, const gkl_side *side, ptrdiff_t
         const char *at = arrays[k]->data + item * arrays[k]->stride[0];
         from[k] = at;
         if (job->storage < GKL_F32 || arrays[k]->step != x->size) {
-            from[k] = raw + k * length * x->size;
-            gkl_gather(job->storage, at, 1, 0, job->dim, arrays[k]->step, raw + k * length * x->size);
+            char *row = raw + k * length * x->size;
+            gkl_gather(job->storage, at, 1, 0, job->dim, arrays[k]->step, row);
+            from[k] = row;
         }
     }
     for (int f = 0; f < FIELDS; ++f)
@@ -182,103 +160,6 @@ static void pack_lanes(void *context, ptrdiff_t vector) {
     gkl_fp_restore(state);
 }
 
-/* ---- items at the ends of the range, one pair at a time in double ---- */
-
-static double deviation(gkl_kind kind, double scale) {
-    return kind == GKL_VAR ? sqrt(scale) : kind == GKL_STD ? scale : exp(scale / 2);
-}
-
-static double log_variance(gkl_kind kind, double scale) {
-    return kind == GKL_LOGVAR ? scale : kind == GKL_STD ? 2 * log(scale) : log(scale);
-}
-
-/* log v_a/v_b, from the difference of parameters that are near each other */
-static double log_ratio(gkl_kind kind_a, double a, gkl_kind kind_b, double b) {
-    const double u = (a - b) / b;
-    if (kind_a != kind_b || kind_a == GKL_LOGVAR || !(fabs(u) < 0.5))
-        return log_variance(kind_a, a) - log_variance(kind_b, b);
-    return (kind_a == GKL_STD ? 2 : 1) * log1p(u);
-}
-
-static double phi(const gkl_pairing *x, double u) {
-    double value;
-    x->table->scalar[1][0](1, &u, &value);
-    return value;
-}
-
-/* order delta^2/(v_b + rest (v_a - v_b)), whose denominator may be out of range */
-static double renyi_mean_part(const gkl_pairing *x, double delta, double s_a, double s_b,
-                              double mixed) {
-    const double rest = x->rest;
-    if (delta == 0)
-        return 0;
-    const double w = rest > 0 ? delta / hypot(sqrt(x->order) * s_b, sqrt(rest) * s_a)
-                              : delta / s_b / sqrt(mixed);
-    return x->order * w * w;
-}
-
-static double extreme_term(const gkl_pairing *x, const double *mean, const double *scale,
-                           const gkl_kind *kind) {
-    const int a = x->form == GKL_FORM_REVERSE_RENYI, b = !a;
-    const double s_a = deviation(kind[a], scale[a]), s_b = deviation(kind[b], scale[b]);
-    const double y = log_ratio(kind[a], scale[a], kind[b], scale[b]), delta = mean[0] - mean[1];
-    if (x->form == GKL_FORM_WASSERSTEIN) {
-        const double apart = fabs(y) < 1 && kind[a] != GKL_STD ? s_b * expm1(y / 2) : s_a - s_b;
-        return delta * delta + apart * apart;
-    }
-    const double rest = x->rest, u = expm1(y), mixed = 1 + rest * u;
-    if (!(mixed > 0))
-        return (double)INFINITY;
-    const double logs = fabs(u) < 0.5 ? phi(x, u) - phi(x, rest * u) / rest
-                        : isinf(u)    ? (log(rest) + y) / rest - y
-                                      : log1p(rest * u) / rest - y;
-    return 0.5 * (logs + renyi_mean_part(x, delta, s_a, s_b, mixed));
-}
-
-static double extreme_pair(const gkl_pairing *x, ptrdiff_t row, ptrdiff_t column) {
-    const gkl_pairwise_job *job = x->job;
-    const gkl_kind kind[] = {job->p, job->q};
-    double sum = 0, rest = 0;
-    for (ptrdiff_t j = 0; j < job->dim; ++j) {
-        double value[4];
-        for (int k = 0; k < 4; ++k)
-            value[k] = gkl_read(job->storage, job->in[k].data + j * job->in[k].step
-                                                  + (k < 2 ? row : column) * job->in[k].stride[0]);
-        const double mean[] = {value[0], value[2]}, scale[] = {value[1], value[3]};
-        gkl_two_sum(&sum, &rest, extreme_term(x, mean, scale, kind));
-    }
-    return gkl_sum_of(sum, rest);
-}
-
-/* `n` values of one row at these columns, by the kernels of rows where there is one */
-static int extreme_values(const gkl_pairing *x, ptrdiff_t row, const ptrdiff_t *column, ptrdiff_t n,
-                           char *value) {
-    static const ptrdiff_t none[1] = {0};
-    const gkl_pairwise_job *job = x->job;
-    ptrdiff_t shape[1] = {n}, out[1] = {x->size};
-    if (x->form > GKL_FORM_JEFFREYS) {
-        for (ptrdiff_t i = 0; i < n; ++i)
-            gkl_write(x->is_f64, value + i * x->size, extreme_pair(x, row, column[i]));
-        return 0;
-    }
-    const int is_reversed = x->form == GKL_FORM_REVERSE_KL;
-    gkl_job pairs = {.p = is_reversed ? job->q : job->p, .q = is_reversed ? job->p : job->q,
-                     .output = x->form == GKL_FORM_JEFFREYS ? GKL_JEFFREYS : GKL_VALUE,
-                     .storage = job->storage, .ndim = 1, .shape = shape, .dim = job->dim,
-                     .nthreads = 1};
-    for (int k = 0; k < 4; ++k) {
-        gkl_array *to = &pairs.in[is_reversed ? (k + 2) % 4 : k];
-        *to = job->in[k];
-        if (k < 2) {
-            to->data += row * to->stride[0];
-            to->stride = none;
-        }
-    }
-    pairs.index[!is_reversed] = column;
-    pairs.out[0] = (gkl_array){.data = value, .stride = out};
-    return gkl_run(&pairs);
-}
-
 /* ---- tiles ---- */
 
 /* what is asked for, of the values of a form */
@@ -304,7 +185,7 @@ static void mend(gkl_pairing *x, ptrdiff_t row, ptrdiff_t column, ptrdiff_t n, c
     }
     if (!count)
         return;
-    const int status = extreme_values(x, x->p.first + row, at, count, (char *)found);
+    const int status = gkl_extreme_values(x, x->p.first + row, at, count, (char *)found);
     if (status)
         fail(x, status);
     for (ptrdiff_t i = 0; i < count; ++i)

@@ -15,6 +15,33 @@ struct gkl_taker {
     ptrdiff_t stride; /* in rows of so many bytes */
 };
 
+/* Items of one side, packed: rows in panels of pair_rows, or lanes of vectors. */
+typedef struct {
+    const gkl_array *mean, *scale;
+    gkl_kind kind;
+    ptrdiff_t count, most; /* items now, and at most */
+    ptrdiff_t first;
+    char *product, *more, *logdet; /* see gkl_tile */
+    unsigned char *state;          /* gkl_item_state */
+} gkl_side;
+
+typedef struct {
+    const gkl_pairwise_job *job;
+    const gkl_table *table;
+    gkl_taker *taker;
+    gkl_form form;
+    gkl_tile_kernel *tile;
+    double order, rest, factor; /* rest: 1 - order, which that may be too close to 1 to give */
+    int is_f64;
+    ptrdiff_t size, lanes, rows;
+    gkl_side p, q;
+    int status;
+} gkl_pairing;
+
+/* `n` values of items at the ends of the range: of row `row` of all p, and columns of all q. */
+int gkl_extreme_values(const gkl_pairing *x, ptrdiff_t row, const ptrdiff_t *column, ptrdiff_t n,
+                       char *value);
+
 /* Every value to the taker; those of one row in the order of their columns, different rows by
  * different threads at a time.  Not 0 from `take` is the end: GKL_NO_MEMORY. */
 int gkl_each_pair(const gkl_pairwise_job *job, gkl_taker *taker);
