@@ -14,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for works and yardstick
 
+import harness
 import works
 import yardstick
 
@@ -51,7 +52,7 @@ def measure(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
             begin = time.perf_counter()
             stream()
             stream_seconds.append(time.perf_counter() - begin)
-            time.sleep(0.02)  # until its threads, and those of other libraries, stop spinning
+            harness.settle()
 
         benchmark.group = f"{work} {rows}x{dim} {dtype} {order} threads={threads}"
         with gkl.num_threads(threads):

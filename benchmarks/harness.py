@@ -31,6 +31,7 @@ __all__ = [
     "markdown",
     "on_one_thread",
     "progress",
+    "settle",
     "spread",
 ]
 
@@ -65,13 +66,14 @@ def arguments(description: str) -> argparse.Namespace:
 
 
 def in_turn(
-    calls: dict[str, Callable[[], Any]], options: argparse.Namespace, repeat: int, pause: float
+    calls: dict[str, Callable[[], Any]], options: argparse.Namespace, repeat: int = 1
 ) -> tuple[Seconds, int]:
     """Seconds of each call, by round, and how many rounds were disturbed all the same.
 
-    Another call begins every round.  The pause is for the threads of the last library, which spin
-    for some milliseconds.  A round in which other processes had the CPUs is measured anew, for as
-    long as the user is patient.
+    Another call begins every round.  A single call waits for the threads of the last one to
+    settle, and is made once untimed, so that its own are awake, each on its CPU; where it is too
+    short for that, it is repeated, and measured in more rounds.  A round in which other processes
+    had the CPUs is measured anew, for as long as the user is patient.
     """
     names = list(calls)
     seconds: Seconds = {name: [] for name in names}
@@ -80,14 +82,16 @@ def in_turn(
     gc.disable()
     for call in calls.values():
         call()
-    rounds = options.rounds if pause else 4 * options.rounds
+    rounds = options.rounds if repeat == 1 else 4 * options.rounds
     while len(seconds[names[0]]) < rounds:
         first = len(seconds[names[0]]) % len(names)
         taken = {}
         others, start = cpu_of_others(), time.perf_counter()
         for name in names[first:] + names[:first]:
             call = calls[name]
-            time.sleep(pause)
+            if repeat == 1:
+                settle()
+                call()
             begin = time.perf_counter()
             for _ in range(repeat):
                 call()
@@ -102,6 +106,16 @@ def in_turn(
             seconds[name].append(taken[name])
     gc.enable()
     return seconds, disturbed
+
+
+def settle() -> None:
+    """Wait until no thread of this process spins: OpenBLAS's do for a tenth of a second after a
+    product, on a CPU that the next library counts on."""
+    busy = 1.0
+    while busy > 0.1:
+        begin, cpu = time.perf_counter(), time.process_time()
+        time.sleep(0.01)
+        busy = (time.process_time() - cpu) / (time.perf_counter() - begin)
 
 
 def on_one_thread(call: Callable[[], Any]) -> Callable[[], Any]:

@@ -89,7 +89,7 @@ def large(row: Row, peers: list[str], options: argparse.Namespace) -> dict[str, 
         "gkl, one thread": on_one_thread(calls["gkl"]),
         "stream, one thread": stream.with_threads(1),
     }
-    seconds, disturbed = in_turn(calls, options, 1, 0.02)
+    seconds, disturbed = in_turn(calls, options)
     sizes = {"rows": rows, "bytes": nbytes}
     return {**vars(row), **sizes, "disturbed": disturbed, "seconds": seconds}
 
@@ -99,7 +99,7 @@ def small(shape: tuple[int, int], options: argparse.Namespace) -> dict[str, Any]
     arrays = works.inputs("pair-var", *shape, "f32")
     with gkl.num_threads(1):
         calls = {name: works.make_small(name, arrays) for name in ("NumPy", *works.SMALL)}
-        seconds, disturbed = in_turn(calls, options, 50 if options.quick else 2000, 0)
+        seconds, disturbed = in_turn(calls, options, 50 if options.quick else 2000)
     return {"shape": shape, "disturbed": disturbed, "seconds": seconds}
 
 

@@ -115,7 +115,7 @@ def measured(row: Row, options: argparse.Namespace) -> dict[str, Any]:
         sizes |= {"yardstick": "gemm", "amount": both[0].flops}
         calls |= {"yardstick": both[0], "yardstick, one thread": both[1]}
     calls["gkl, one thread"] = on_one_thread(calls["gkl"])
-    seconds, disturbed = in_turn(calls, options, 1, 0.02)
+    seconds, disturbed = in_turn(calls, options)
     return {**vars(row), **sizes, "disturbed": disturbed, "seconds": seconds}
 
 
@@ -129,7 +129,7 @@ def with_blas_limited(row: Row, options: argparse.Namespace) -> dict[str, Any]:
         with limit():
             run()
 
-    seconds, disturbed = in_turn({"gkl": run, "limited": limited}, options, 1, 0.02)
+    seconds, disturbed = in_turn({"gkl": run, "limited": limited}, options)
     return {**vars(row), "rows": rows, "disturbed": disturbed, "seconds": seconds}
 
 
