@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Gaussians of a framework's tensors, which are held as they are: names, no arithmetic.
+
+The classes have the parameters of those of :mod:`gkl` and their meaning, but are plain Python,
+which compilers such as ``torch.compile`` and ``jax.jit`` can look into.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["DiagNormal", "FullNormal", "Gaussian", "LowRankNormal"]
+
+
+class Gaussian:
+    """What DiagNormal, FullNormal and LowRankNormal have in common.
+
+    Attributes
+    ----------
+    structure : str
+        ``diag``, ``full`` or ``low_rank``.
+    parameter : str
+        The name of the parameter that carries the scale.
+    parameters : dict
+        All parameters by name, as given.
+    """
+
+    structure: str
+    parameter: str
+    parameters: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.__dict__.get("parameters", {}):
+            return self.parameters[name]
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+    def like(self, values: Any) -> Any:
+        """A Gaussian of the same class, with these values of the same parameters, in order."""
+        mean, *rest = values
+        return type(self)(mean, **dict(zip(list(self.parameters)[1:], rest, strict=True)))
+
+    def __repr__(self) -> str:
+        shapes = (f"{k}={tuple(getattr(x, 'shape', ()))}" for k, x in self.parameters.items())
+        return f"{type(self).__name__}({', '.join(shapes)})"
+
+
+class DiagNormal(Gaussian):
+    """A batch of Gaussians with diagonal covariance.
+
+    Parameters
+    ----------
+    mean : tensor, shape (..., d), or a number
+        Means.
+    var, std, logvar : tensor, shape (..., d), or a number
+        Variances, standard deviations or natural logarithms of variances: exactly one of them,
+        by name.
+    """
+
+    structure = "diag"
+
+    def __init__(self, mean: Any, *, var: Any = None, std: Any = None, logvar: Any = None) -> None:
+        self.parameter, scale = _only(self, var=var, std=std, logvar=logvar)
+        self.parameters = {"mean": mean, self.parameter: scale}
+
+
+class FullNormal(Gaussian):
+    """A batch of Gaussians with full covariance.
+
+    Parameters
+    ----------
+    mean : tensor, shape (..., d), or a number
+        Means.
+    cov, tril, precision : tensor, shape (..., d, d)
+        Covariances, their lower Cholesky factors or their inverses: exactly one of them, by name.
+        Only the lower triangle is read.
+    """
+
+    structure = "full"
+
+    def __init__(
+        self, mean: Any, *, cov: Any = None, tril: Any = None, precision: Any = None
+    ) -> None:
+        self.parameter, scale = _only(self, cov=cov, tril=tril, precision=precision)
+        self.parameters = {"mean": mean, self.parameter: scale}
+
+
+class LowRankNormal(Gaussian):
+    """A batch of Gaussians with covariance F F^T + diag(v).
+
+    Parameters
+    ----------
+    mean : tensor, shape (..., d), or a number
+        Means.
+    factor : tensor, shape (..., d, r)
+        F.
+    var : tensor, shape (..., d), or a number
+        v, which is positive.
+    """
+
+    structure = "low_rank"
+    parameter = "var"
+
+    def __init__(self, mean: Any, *, factor: Any, var: Any) -> None:
+        self.parameters = {"mean": mean, "factor": factor, "var": var}
+
+
+def _only(owner: Any, **given: Any) -> tuple[str, Any]:
+    """The one parameter that was given."""
+    found = [item for item in given.items() if item[1] is not None]
+    if len(found) != 1:
+        first, second, third = given
+        got = " and ".join(name for name, _ in found) or "none"
+        raise TypeError(
+            f"{type(owner).__name__} wants exactly one of {first}=, {second}= and {third}=, "
+            f"and got {got}"
+        )
+    return found[0]
