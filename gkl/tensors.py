@@ -21,12 +21,15 @@ class Gaussian:
         ``diag``, ``full`` or ``low_rank``.
     parameter : str
         The name of the parameter that carries the scale.
+    kind : str
+        ``low_rank`` or that name: what there is to know beside the values.
     parameters : dict
         All parameters by name, as given.
     """
 
     structure: str
     parameter: str
+    kind: str
     parameters: dict[str, Any]
 
     def __getattr__(self, name: str) -> Any:
@@ -37,7 +40,8 @@ class Gaussian:
     def like(self, values: Any) -> Any:
         """A Gaussian of the same class, with these values of the same parameters, in order."""
         mean, *rest = values
-        return type(self)(mean, **dict(zip(list(self.parameters)[1:], rest, strict=True)))
+        made: Any = type(self)
+        return made(mean, **dict(zip(list(self.parameters)[1:], rest, strict=True)))
 
     def __repr__(self) -> str:
         shapes = (f"{k}={tuple(getattr(x, 'shape', ()))}" for k, x in self.parameters.items())
@@ -60,6 +64,7 @@ class DiagNormal(Gaussian):
 
     def __init__(self, mean: Any, *, var: Any = None, std: Any = None, logvar: Any = None) -> None:
         self.parameter, scale = _only(self, var=var, std=std, logvar=logvar)
+        self.kind = self.parameter
         self.parameters = {"mean": mean, self.parameter: scale}
 
 
@@ -81,6 +86,7 @@ class FullNormal(Gaussian):
         self, mean: Any, *, cov: Any = None, tril: Any = None, precision: Any = None
     ) -> None:
         self.parameter, scale = _only(self, cov=cov, tril=tril, precision=precision)
+        self.kind = self.parameter
         self.parameters = {"mean": mean, self.parameter: scale}
 
 
@@ -97,7 +103,7 @@ class LowRankNormal(Gaussian):
         v, which is positive.
     """
 
-    structure = "low_rank"
+    structure = kind = "low_rank"
     parameter = "var"
 
     def __init__(self, mean: Any, *, factor: Any, var: Any) -> None:

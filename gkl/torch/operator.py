@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""KL divergence as torch knows functions: an autograd function, and the operator ``gkl::kl``.
+
+Gaussians are flattened: a list of parameters, first p's, then q's, in the order of the classes,
+and the kinds of both, which are the name of the scale's parameter, ``"low_rank"``, or ``""`` for
+N(0, I).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import compress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gkl.torch.derivatives import (
+    batch_shape,
+    keep,
+    kept,
+    mapped,
+    pulled,
+    pushed,
+    weighted,
+    whole_shapes,
+)
+from gkl.torch.evaluation import evaluate
+
+__all__ = ["apply"]
+
+PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def apply(parameters: Sequence[Tensor], p: str, q: str, raises: bool) -> Tensor:
+    """KL(p || q) of every item, by the way that fits where the caller is."""
+    grad = torch.is_grad_enabled()
+    wanted = [grad and x.requires_grad for x in parameters]
+    if torch.compiler.is_compiling() or any(type(x) not in PLAIN for x in parameters):
+        return operator(list(parameters), p, q, wanted, raises)[0]
+    if torch._C._are_functorch_transforms_active():  # a tensor does not know of outer transforms
+        return Divergence.apply(p, q, [True] * len(parameters), raises, *parameters)[0]
+    if any(wanted):
+        return Plain.apply(p, q, wanted, raises, *parameters)
+    return evaluate(parameters, p, q, wanted, raises)[0]
+
+
+class Plain(torch.autograd.Function):
+    """The value for autograd: the same as :class:`Divergence`, at half the cost of a call."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, p: str, q: str, wanted: list[bool], raises: bool, *parameters: Tensor
+    ) -> Tensor:
+        value, *gradients = evaluate(parameters, p, q, wanted, raises)
+        keep(ctx, p, q, wanted, parameters, gradients)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor | None) -> Any:
+        parameters, gradients = kept(ctx)
+        if weight is None:
+            return (None,) * (4 + len(parameters))
+        if torch.is_grad_enabled():  # the same gradients, but such as have derivatives
+            _, *gradients = Divergence.apply(*ctx.kinds, False, *parameters)
+        return None, None, None, None, *weighted(ctx, weight, gradients)
+
+
+class Divergence(torch.autograd.Function):
+    """Value and gradients, item by item, for autograd and ``torch.func``."""
+
+    @staticmethod
+    def forward(
+        p: str, q: str, wanted: list[bool], raises: bool, *parameters: Tensor
+    ) -> tuple[Tensor, ...]:
+        return tuple(evaluate(parameters, p, q, wanted, raises))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, ...]) -> None:
+        p, q, wanted, _, *parameters = inputs
+        keep(ctx, p, q, wanted, parameters, output[1:])
+        ctx.save_for_forward(*parameters, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *weights: Tensor | None) -> Any:
+        return None, None, None, None, *pulled(ctx, weights)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+        return pushed(ctx, tangents[4:])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[tuple[Tensor, ...], int]:
+        p, q, wanted, raises, *parameters = inputs
+        whole = mapped(parameters, in_dims[4:], p, q)
+        return Divergence.apply(p, q, wanted, raises, *whole), 0
+
+
+@torch.library.custom_op("gkl::kl", mutates_args=(), device_types="cpu")
+def operator(
+    parameters: list[Tensor], p: str, q: str, wanted: list[bool], raises: bool
+) -> list[Tensor]:
+    """The same for ``torch.compile``, which sees names and shapes alone."""
+    return evaluate(parameters, p, q, wanted, raises)
+
+
+@operator.register_fake
+def _shapes(
+    parameters: list[Tensor], p: str, q: str, wanted: list[bool], raises: bool
+) -> list[Tensor]:
+    shapes = [x.shape for x in parameters]
+    batch, whole = batch_shape(shapes, p, q), whole_shapes(shapes, p, q)
+    double = any(x.dtype == torch.float64 for x in parameters)
+    dtype = torch.float64 if double else torch.float32
+    return [parameters[0].new_empty(s, dtype=dtype) for s in (batch, *compress(whole, wanted))]
+
+
+def _keep(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
+    parameters, p, q, wanted, _ = inputs
+    keep(ctx, p, q, wanted, parameters, output[1:])
+
+
+def _pull(ctx: Any, weights: list[Tensor | None]) -> Any:
+    return pulled(ctx, weights), None, None, None, None
+
+
+operator.register_autograd(_pull, setup_context=_keep)
+
+
+@operator.register_vmap
+def _vmap(
+    info: Any,
+    in_dims: Any,
+    parameters: list[Tensor],
+    p: str,
+    q: str,
+    wanted: list[bool],
+    raises: bool,
+) -> tuple[list[Tensor], list[int]]:
+    outputs = operator(mapped(parameters, in_dims[0], p, q), p, q, wanted, raises)
+    return outputs, [0] * len(outputs)
