@@ -150,3 +150,16 @@ def test_retrieval_of_digits_by_their_neighbors(tmp_path):
         assert right > 90
         assert alike > 85
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_vae_of_torch_learns_the_same_by_gkl_and_by_torch():
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        example = load(EXAMPLES / "vae_torch.py")
+        own, theirs = (np.array(example.train(kl, epochs=4)) for kl in ("gkl", "torch"))
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(own, theirs, rtol=1e-4)
+    assert own.sum(1)[-1] < own.sum(1)[0] - 5
