@@ -8,7 +8,6 @@ from typing import Any
 
 import torch.distributions as td
 from torch import Tensor
-from torch.distributions.utils import _sum_rightmost
 
 from gkl.tensors import DiagNormal, FullNormal, LowRankNormal
 from gkl.torch.divergence import kl
@@ -77,7 +76,8 @@ def kl_divergence(p: td.Distribution, q: td.Distribution) -> Tensor:
     elif p.event_shape != q.event_shape:
         shapes = f"{tuple(p.event_shape)} and {tuple(q.event_shape)}"
         raise ValueError(f"the event shapes of p and q differ: {shapes}")
-    return _sum_rightmost(kl(own, other, on_error="nan"), summed)
+    value = kl(own, other, on_error="nan")
+    return value.sum(tuple(range(-summed, 0))) if summed else value
 
 
 def _base(x: td.Distribution) -> tuple[td.Distribution, int]:
