@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a VAE minimizes in place of the KL: functions of KL values, and their derivatives.
+
+With KL values x_ij of items i and columns j (a column is a dimension, or the only one: the whole)
+
+    value = factor sum_j f(mean_i x_ij)        after the mean over the batch
+    value = factor mean_i sum_j f(x_ij)        before it
+
+and a scheme is its f.  The arithmetic is that of methods which arrays of NumPy, torch and JAX
+share.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+__all__ = ["Scheme"]
+
+
+class Scheme:
+    """What Beta, Capacity and FreeBits have in common; another one states factor, f and slope.
+
+    Attributes
+    ----------
+    per_dim : bool
+        What the KL values are of: False, items, in an array of the batch's shape; True,
+        dimensions, the last axis.
+    after_mean : bool
+        Whether f is of the mean over the batch, or of every value before it.
+    is_linear : bool
+        Whether f(x) = x, so that the derivative needs no values.
+
+    Examples
+    --------
+    The square of the KL's distance from 3 nats:
+
+    >>> from gkl import vae
+    >>> class Near3(vae.Scheme):
+    ...     factor = 1.0
+    ...     def f(self, x):
+    ...         return (x - 3) ** 2
+    ...     def slope(self, x):
+    ...         return 2 * (x - 3)
+    >>> float(Near3()([4.0, 6.0])), Near3().weight([4.0, 6.0])
+    (4.0, array([2., 2.]))
+    """
+
+    per_dim: bool = False
+    after_mean: bool = True
+    is_linear: ClassVar[bool] = False
+
+    @property
+    def factor(self) -> float:
+        """What multiplies the objective."""
+        raise NotImplementedError
+
+    def f(self, x: Any) -> Any:
+        """The function of KL values, element by element."""
+        raise NotImplementedError
+
+    def slope(self, x: Any) -> Any:
+        """df/dx; of arrays of NumPy alone."""
+        raise NotImplementedError
+
+    def __call__(self, kl: Any) -> Any:
+        """The objective, in nats.
+
+        Parameters
+        ----------
+        kl : array_like or tensor, shape (...) or, with `per_dim`, (..., d)
+            KL values, in nats.  The other axes are the batch.
+
+        Returns
+        -------
+        scalar
+            Of the type of `kl`.  Sums over NumPy arrays are in float64.
+
+        Raises
+        ------
+        ValueError
+            No items, or no axis of dimensions.
+        TypeError
+            Not real numbers.
+        """
+        kl = _values(kl)
+        return self._value(kl, self._inner(kl))
+
+    def weight(self, kl: Any) -> Any:
+        """The derivative of the objective in every KL value; takes arrays of NumPy alone.
+
+        It is the `weight` that :func:`gkl.kl_and_grad` takes, of the shape and type of `kl`;
+        read-only where it is the same for all items.
+        """
+        return self.value_and_weight(kl)[1]
+
+    def value_and_weight(self, kl: Any) -> tuple[Any, Any]:
+        """The objective and :meth:`weight`, for one mean over the batch."""
+        kl = _values(kl)
+        x = self._inner(kl)
+        value = self._value(kl, x)
+        slope = self.factor / prod(self._shape(kl)) * self.slope(x)
+        slope = slope.astype(kl.dtype, copy=False)
+        if self.after_mean:
+            return value, np.broadcast_to(slope if self.per_dim else slope[0], kl.shape)
+        return value, slope.reshape(kl.shape)
+
+    def _value(self, kl: Any, x: Any) -> Any:
+        with np.errstate(over="ignore"):
+            columns = self.f(x) if self.after_mean else _mean(self.f(x))
+            value = self.factor * columns.sum()
+            return kl.dtype.type(value) if isinstance(kl, np.ndarray) else value
+
+    def _inner(self, kl: Any) -> Any:
+        """What f is applied to: items by columns, or means of the columns."""
+        if self.per_dim and not kl.shape:
+            raise ValueError("kl is a single number, and per_dim=True wants shape (..., d)")
+        items = prod(self._shape(kl))
+        if not items:
+            raise ValueError(f"kl has shape {tuple(kl.shape)}: no items to take a mean of")
+        x = kl.reshape(items, kl.shape[-1] if self.per_dim else 1)
+        return _mean(x) if self.after_mean else x
+
+    def _shape(self, kl: Any) -> Any:
+        """The batch's."""
+        return kl.shape[:-1] if self.per_dim else kl.shape
+
+
+def _values(kl: Any) -> Any:
+    """An array of floating numbers, or a tensor as it is."""
+    if hasattr(kl, "reshape") and not isinstance(kl, np.ndarray | np.generic):
+        return kl
+    kl = np.asarray(kl)
+    if kl.dtype.kind not in "fiu":
+        raise TypeError(f"kl has dtype {kl.dtype}; real numbers are wanted")
+    return kl if kl.dtype.kind == "f" else kl.astype(float)
+
+
+def _mean(x: Any) -> Any:
+    """Of each column; a long sum in float32 would lose digits."""
+    return (x.sum(0, dtype=np.float64) if isinstance(x, np.ndarray) else x.sum(0)) / len(x)
