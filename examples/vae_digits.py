@@ -14,6 +14,7 @@ the second term and its gradients in the mean and log-variance in one call.
 Run it with scikit-learn installed, which holds the digits:
 
     python examples/vae_digits.py
+    python examples/vae_digits.py --plot docs/figures       the figures of docs/vae.md
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import gkl
+from gkl import vae
 from gkl.io import atomic_file
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 DATA = Path(__file__).parent / "data" / "digits_posteriors.npz"
 HIDDEN, BATCH, RATE = 64, 100, 3e-3
+KL = vae.Beta(1.0)  # the second term as it is; other schemes change what is minimized
+FREE = 0.5  # nats of each dimension, in the figures
 
 
 def initial(rng: np.random.Generator, pixels: int, latent: int) -> dict[str, Array]:
@@ -57,7 +61,7 @@ def posterior(parameters: Array) -> gkl.DiagNormal:
 
 
 def loss_and_grad(
-    net: dict[str, Array], x: Array, noise: Array
+    net: dict[str, Array], x: Array, noise: Array, scheme: vae.Scheme = KL
 ) -> tuple[float, float, dict[str, Array]]:
     """Both terms of the loss, means over the images, and the loss's gradient in every weight."""
     n = len(x)
@@ -70,7 +74,7 @@ def loss_and_grad(
     logits = h3 @ net["w4"] + net["b4"]
     # -log p(x | z): cross-entropy of pixels; log(1 + e^l) - x l
     reconstruction = float(np.sum(np.logaddexp(0, logits) - x * logits)) / n
-    kl, kl_grad, _ = gkl.kl_and_grad(q, weight=1 / n)  # gradients of the mean over images
+    kl, kl_grad, _ = vae.objective_and_grad(q, scheme=scheme)  # mean over images, gradients of it
 
     # backward, last layer first; `down` is the gradient in what a layer gives
     grad: dict[str, Array] = {}
@@ -84,16 +88,21 @@ def loss_and_grad(
     grad["w2"], grad["b2"] = h1.T @ down, down.sum(0)
     down = down @ net["w2"].T * (1 - h1 * h1)
     grad["w1"], grad["b1"] = x.T @ down, down.sum(0)
-    return reconstruction, float(kl.mean()), grad
+    return reconstruction, float(kl), grad
 
 
-def train(x: Array, latent: int, epochs: int, seed: int) -> dict[str, Array]:
-    """Adam over shuffled batches; prints how the parts of the loss go."""
+def train(
+    x: Array, latent: int, epochs: int, seed: int, scheme: vae.Scheme = KL
+) -> tuple[dict[str, Array], list[gkl.KLTerms]]:
+    """Adam over shuffled batches; prints how the parts of the loss go.
+
+    Gives the weights, and for each epoch the terms of every dimension's KL, means over the images.
+    """
     rng = np.random.default_rng(seed)
     net = initial(rng, x.shape[1], latent)
     first = {name: np.zeros_like(w) for name, w in net.items()}  # running means of gradients
     second = {name: np.zeros_like(w) for name, w in net.items()}  # and of their squares
-    step = 0
+    step, history = 0, []
     print(f"{'epoch':>5} {'loss':>8} {'reconstruction':>15} {'KL':>8} {'active dims':>12}")
     for epoch in range(1, epochs + 1):
         parts = []
@@ -101,7 +110,7 @@ def train(x: Array, latent: int, epochs: int, seed: int) -> dict[str, Array]:
         for begin in range(0, len(x), BATCH):
             batch = x[order[begin : begin + BATCH]]
             noise = rng.standard_normal((len(batch), latent), dtype=np.float32)
-            reconstruction, kl, grad = loss_and_grad(net, batch, noise)
+            reconstruction, kl, grad = loss_and_grad(net, batch, noise, scheme)
             parts.append((reconstruction * len(batch), kl * len(batch)))
             step += 1
             for name, g in grad.items():
@@ -109,15 +118,17 @@ def train(x: Array, latent: int, epochs: int, seed: int) -> dict[str, Array]:
                 second[name] += 0.001 * (g * g - second[name])
                 mean, square = first[name] / (1 - 0.9**step), second[name] / (1 - 0.999**step)
                 net[name] -= RATE * mean / (np.sqrt(square) + 1e-8)
+        statistics = vae.KLStatistics()
+        statistics.update(posterior(encode(net, x)[1]))
+        history.append(statistics.mean)
         if epoch == 1 or epoch % max(1, epochs // 10) == 0:
             reconstruction, kl = np.sum(parts, axis=0) / len(x)
             # a dimension whose posterior is the prior for every image says nothing: it is
             # collapsed, and its KL is near 0, which is where gkl is still exact
-            per_dim = gkl.kl_per_dim(posterior(encode(net, x)[1])).mean(0)
-            active = f"{np.count_nonzero(per_dim > 0.01)} of {latent}"
+            active = f"{np.count_nonzero(statistics.mean.kl > 0.01)} of {latent}"
             total = reconstruction + kl
             print(f"{epoch:5} {total:8.3f} {reconstruction:15.3f} {kl:8.3f} {active:>12}")
-    return net
+    return net, history
 
 
 def main() -> None:
@@ -126,15 +137,22 @@ def main() -> None:
     parser.add_argument("--latent", type=int, default=10, help="dimensions of z")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=DATA, help="npz for mean, logvar and labels")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="only draw figures there")
     args = parser.parse_args()
 
     digits = load_digits()
     x = (digits.data / 16).astype(np.float32)
-    net = train(x, args.latent, args.epochs, args.seed)
+    if args.plot:
+        import vae_plot  # beside this file; it needs matplotlib
+
+        schemes = KL, vae.FreeBits(FREE)
+        runs = [train(x, args.latent, args.epochs, args.seed, scheme)[1] for scheme in schemes]
+        vae_plot.draw(*runs, FREE, args.plot)
+        return
+    net, history = train(x, args.latent, args.epochs, args.seed)
 
     q = posterior(encode(net, x)[1])
-    per_dim = gkl.kl_per_dim(q).mean(0)
-    print("KL of each dimension:", " ".join(f"{k:.2g}" for k in np.sort(per_dim)[::-1]))
+    print("KL of each dimension:", " ".join(f"{k:.2g}" for k in np.sort(history[-1].kl)[::-1]))
     labels = digits.target.astype(np.uint8)
     with atomic_file(args.out) as file:
         np.savez(file, mean=q.mean, logvar=q.logvar, labels=labels)

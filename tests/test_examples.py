@@ -72,20 +72,53 @@ def test_the_vae_repeats_itself(vae, tmp_path):
     assert results["a"] == results["b"] != results["c"]
 
 
-def test_back_propagation_against_finite_differences(vae):
+@pytest.mark.parametrize("nats", [None, 0.4])
+def test_back_propagation_against_finite_differences(vae, nats):
+    scheme = vae.KL if nats is None else vae.vae.FreeBits(nats, after_mean=False)
     rng = np.random.default_rng(0)
     net = {name: w.astype(float) for name, w in vae.initial(rng, 64, 5).items()}
     x, noise = rng.random((12, 64)), rng.standard_normal((12, 5))
-    grad = vae.loss_and_grad(net, x, noise)[2]
+    grad = vae.loss_and_grad(net, x, noise, scheme)[2]
     assert grad.keys() == net.keys()
     for name, w in net.items():
         direction = rng.standard_normal(w.shape)
         losses = []
         for h in (1e-5, -1e-5):
-            reconstruction, kl, _ = vae.loss_and_grad(net | {name: w + h * direction}, x, noise)
+            moved = net | {name: w + h * direction}
+            reconstruction, kl, _ = vae.loss_and_grad(moved, x, noise, scheme)
             losses.append(reconstruction + kl)
         wanted = (losses[0] - losses[1]) / 2e-5
         assert np.sum(grad[name] * direction) == pytest.approx(wanted, rel=1e-6, abs=1e-7), name
+
+
+def test_figures(vae, tmp_path):
+    pytest.importorskip("matplotlib", reason="it draws them")
+    done = subprocess.run(
+        [sys.executable, VAE, "--plot", "figures", "--epochs", "2", "--latent", "3"],
+        cwd=tmp_path, text=True, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr  # matplotlib speaks when it makes its font cache
+    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+    committed = EXAMPLES.parent / "docs" / "figures"
+    for folder in (tmp_path / "figures", committed):
+        files = sorted(folder.glob("vae_*"))
+        names = ["vae_collapse.png", "vae_dimensions.png", "vae_terms.png"]
+        assert [path.name for path in files] == names
+        for path in files:
+            assert path.read_bytes().startswith(b"\x89PNG")
+            assert path.stat().st_size < 100_000
+
+
+def test_free_bits_keep_dimensions(vae, capsys):
+    """Without them, a large beta makes all collapse."""
+    x = (vae.load_digits().data / 16).astype(np.float32)
+    for scheme, least, most in (
+        (vae.vae.Beta(20.0), 0.0, 0.01), (vae.vae.FreeBits(0.3, beta=20.0), 0.1, 0.5)
+    ):  # fmt: skip
+        _, history = vae.train(x, 3, 20, 0, scheme)
+        assert len(history) == 20
+        assert least <= history[-1].kl.min() <= history[-1].kl.max() <= most
+    assert capsys.readouterr().out.count("epoch") == 2
 
 
 def test_committed_posteriors(tmp_path):

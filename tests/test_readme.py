@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The README's Python runs and prints what the README shows."""
+"""The Python of README and docs runs and prints what they show."""
 
 import contextlib
 import io
@@ -9,18 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```\s*```text\n(.*?)```", TEXT, re.S)
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "docs" / "vae.md"]
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(r"```python\n(.*?)```\s*```text\n(.*?)```", page.read_text(), re.S)
+]
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 
 
 @pytest.mark.parametrize(("code", "shown"), BLOCKS)
-def test_a_block_prints_what_is_shown(code, shown):
+def test_a_block_prints_what_is_shown(code, shown, monkeypatch):
     for library in ("torch", "jax"):
         if f"import {library}" in code:
             pytest.importorskip(library)
+    monkeypatch.chdir(ROOT)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(compile(code, "README.md", "exec"), {})
+        exec(compile(code, "the block", "exec"), {})
     found = printed.getvalue()
     assert NUMBER.sub("#", found).split() == NUMBER.sub("#", shown).split()
     numbers = [np.array(NUMBER.findall(x), float) for x in (found, shown)]
@@ -30,7 +37,13 @@ def test_a_block_prints_what_is_shown(code, shown):
 
 
 def test_there_are_such_blocks():
-    assert len(BLOCKS) >= 3
+    assert len(BLOCKS) >= 6
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page):
+    for name in re.findall(r'src="([^"]*)"|\]\(((?!http)[^)#]*)\)', page.read_text()):
+        assert (page.parent / "".join(name)).exists(), name
 
 
 def test_quick_start_is_two_lines():

@@ -266,6 +266,7 @@ def test_balance_multiplies_gradients_and_not_the_value():
 def test_at_most_two_passes(scheme, monkeypatch):
     calls = []
     for name in ("kl", "kl_per_dim", "kl_and_grad"):
+
         def counted(*args, name=name, **options):
             calls.append(name)
             return getattr(gkl, name)(*args, **options)

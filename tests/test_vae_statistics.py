@@ -31,6 +31,7 @@ def over(*batches):
 
 def expected(p, q):
     """Means over the items of every term of every dimension, in float64."""
+
     def moments(x):
         if x is None:
             return 0.0, 1.0
@@ -215,19 +216,19 @@ def units(*batches, threshold=0.01):
 
 @pytest.mark.parametrize("dtype", [np.float16, *FLOATS])
 @pytest.mark.parametrize("offset", [0, 1000])
-@pytest.mark.parametrize("chunk", [1, 64, 1 << 16])
+@pytest.mark.parametrize("chunk", [1, 60, 1 << 16])
 def test_variances_are_those_of_numpy(dtype, offset, chunk, monkeypatch):
     monkeypatch.setattr(statistics, "CHUNK", chunk)
     rng = np.random.default_rng(0)
-    mean = (offset + rng.normal(size=(500, 6)) * 10.0 ** np.arange(-4, 2)).astype(dtype)
+    mean = (offset + rng.normal(size=(60, 6)) * 10.0 ** np.arange(-4, 2)).astype(dtype)
     wanted = mean.astype(float).var(0)
     rtol = 1e-13
-    cuts = np.split(mean, [1, 7, 7, 100, 499])
-    for found in (units(mean), units(*cuts), units(mean.reshape(5, 100, 6)), units(mean[::-1])):
-        assert found.count == 500
+    cuts = np.split(mean, [1, 7, 7, 40])
+    for found in (units(mean), units(*cuts), units(mean.reshape(5, 12, 6)), units(mean[::-1])):
+        assert found.count == 60
         np.testing.assert_allclose(found.var, wanted, rtol, 1e-30)
         assert found.active.tolist() == (wanted > 0.01).tolist()
-    for order in itertools.permutations(range(6)):
+    for order in itertools.permutations(range(5)):
         merged = functools.reduce(vae.ActiveUnits.merge, [units(cuts[k]) for k in order])
         np.testing.assert_allclose(merged.var, wanted, rtol, 1e-30)
 

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from gkl import lazy
 from gkl._core import Gaussian
 from gkl.divergence import KLTerms, checked, kl, kl_terms
-from gkl.errors import InvalidGaussianError
 from gkl.vae.objective import batch_shape
 
 __all__ = ["ActiveUnits", "KLStatistics"]
@@ -91,11 +90,10 @@ class KLStatistics:
             pair = (p_part, q_part)
             if is_diag:
                 pair = (_across(p_part, shape, d), _across(q_part, shape, d))
-            try:
-                terms = kl_terms(*pair, threads=threads)
-            except InvalidGaussianError:
+            terms = kl_terms(*pair, on_error="nan", threads=threads)
+            if np.isnan(terms.kl).any():
                 kl(p, q, threads=threads)  # names the item of the batch
-                raise
+                raise ValueError("a parameter was changed during the call")
             count += prod(shape)
             for total, name in zip(sums, TERMS, strict=True):
                 values = getattr(terms, name)
