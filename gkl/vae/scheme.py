@@ -101,11 +101,11 @@ class Scheme:
         kl = _values(kl)
         x = self._inner(kl)
         value = self._value(kl, x)
-        slope = self.factor / prod(self._shape(kl)) * self.slope(x)
-        slope = slope.astype(kl.dtype, copy=False)
+        each = self.factor / prod(self._shape(kl))
+        weight = np.multiply(self.slope(x), each, dtype=kl.dtype)
         if self.after_mean:
-            return value, np.broadcast_to(slope if self.per_dim else slope[0], kl.shape)
-        return value, slope.reshape(kl.shape)
+            return value, np.broadcast_to(weight if self.per_dim else weight[0], kl.shape)
+        return value, weight.reshape(kl.shape)
 
     def _value(self, kl: Any, x: Any) -> Any:
         with np.errstate(over="ignore"):

@@ -117,7 +117,7 @@ class FreeBits(Scheme):
         return x.clip(self.nats)
 
     def slope(self, x: Any) -> Any:
-        return np.heaviside(x - self.nats, 1.0)  # NaN stays NaN
+        return ~(x < self.nats)  # NaN is not free: it is seen in the gradients
 
 
 @dataclass(frozen=True)
