@@ -344,6 +344,33 @@ def test_tensors_of_torch(scheme, call):
     assert call(half).dtype == torch.bfloat16
 
 
+def test_torch_compiles_them():
+    torch = pytest.importorskip("torch")
+    kl = torch.tensor(KL)
+    for scheme, call in CALLS:
+        compiled = torch.compile(call, backend="eager", fullgraph=True)
+        assert compiled(values_for(scheme, kl)) == call(values_for(scheme, kl))
+
+
+def test_with_the_divergence_of_tensors():
+    torch = pytest.importorskip("torch")
+    import gkl.torch
+
+    p, q = pair(SHAPES["one prior"])
+    leaves = [torch.tensor(y, requires_grad=True) for x in (p, q) for y in x.parameters.values()]
+    tensors = (gkl.torch.DiagNormal(leaves[0], logvar=leaves[1]),
+               gkl.torch.DiagNormal(leaves[2], var=leaves[3]))  # fmt: skip
+    for scheme in SCHEMES:
+        divergence = gkl.torch.kl_per_dim if scheme.per_dim else gkl.torch.kl
+        loss = scheme(divergence(*tensors))
+        found = torch.autograd.grad(loss, leaves)
+        value, *grads = vae.objective_and_grad(p, q, scheme)
+        assert loss.item() == pytest.approx(value, rel=1e-14)
+        expected = [y for x in grads for y in x.parameters.values()]
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a.numpy(), b, 1e-13, 1e-15)
+
+
 def test_torch_agrees_at_the_kinks():
     torch = pytest.importorskip("torch")
     for scheme, values in (

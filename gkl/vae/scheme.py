@@ -19,6 +19,8 @@ import numpy as np
 
 __all__ = ["Scheme"]
 
+NUMPY = (np.ndarray, np.generic)  # not a union, into which torch.compile does not look
+
 
 class Scheme:
     """What Beta, Capacity and FreeBits have in common; another one states factor, f and slope.
@@ -108,10 +110,14 @@ class Scheme:
         return value, weight.reshape(kl.shape)
 
     def _value(self, kl: Any, x: Any) -> Any:
-        with np.errstate(over="ignore"):
-            columns = self.f(x) if self.after_mean else _mean(self.f(x))
-            value = self.factor * columns.sum()
-            return kl.dtype.type(value) if isinstance(kl, np.ndarray) else value
+        if isinstance(kl, np.ndarray):
+            with np.errstate(over="ignore"):
+                return kl.dtype.type(self._sum(x))
+        return self._sum(x)
+
+    def _sum(self, x: Any) -> Any:
+        columns = self.f(x) if self.after_mean else _mean(self.f(x))
+        return self.factor * columns.sum()
 
     def _inner(self, kl: Any) -> Any:
         """What f is applied to: items by columns, or means of the columns."""
@@ -130,7 +136,7 @@ class Scheme:
 
 def _values(kl: Any) -> Any:
     """An array of floating numbers, or a tensor as it is."""
-    if hasattr(kl, "reshape") and not isinstance(kl, np.ndarray | np.generic):
+    if hasattr(kl, "reshape") and not isinstance(kl, NUMPY):
         return kl
     kl = np.asarray(kl)
     if kl.dtype.kind not in "fiu":
@@ -140,4 +146,7 @@ def _values(kl: Any) -> Any:
 
 def _mean(x: Any) -> Any:
     """Of each column; a long sum in float32 would lose digits."""
-    return (x.sum(0, dtype=np.float64) if isinstance(x, np.ndarray) else x.sum(0)) / len(x)
+    if not isinstance(x, np.ndarray):
+        return x.sum(0) / x.shape[0]
+    with np.errstate(over="ignore"):
+        return x.sum(0, dtype=np.float64) / len(x)
