@@ -244,8 +244,8 @@ stays = sys.argv[4] == "stays"
 raises = signal.default_int_handler
 signal.signal(signal.SIGINT, (lambda *args: calls.append(args)) if stays else raises)
 p = gkl.DiagNormal(x, logvar=y)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     if how == "matrices":
         value = ufuncs.kl_unit_cov(x, np.broadcast_to(np.eye(d, dtype=np.float32), (n, d, d)))
     elif how == "gufunc":
@@ -295,7 +295,7 @@ def interrupted(n, d, how, handler):
 def test_an_interrupt_ends_a_long_call(n, d, how):
     printed, seconds = interrupted(n, d, how, "raises")
     assert printed == "interrupted\n"
-    assert seconds < 5
+    assert seconds < 20  # and not a minute or so
 
 
 def test_an_interrupt_whose_handler_returns_lets_the_call_finish():

@@ -317,7 +317,7 @@ def test_two_worker_processes():
     found = gkl.nearest(lazy(p, 64), lazy(q, 256), 5)
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True,
-                                 dashboard_address=None) as cluster,
+                                 dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):  # fmt: skip
         assert len(client.scheduler_info()["workers"]) == 2
