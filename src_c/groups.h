@@ -4,8 +4,10 @@
 
 #include "plan.h"
 
-/* The operand that gradient `out` belongs to. */
+/* The operand that gradient `out` belongs to, and back. */
 static inline int gkl_operand_of(int out) { return out <= GKL_WEIGHT ? out - 1 : out; }
+
+static inline int gkl_output_of(int place) { return place < GKL_WEIGHT ? place + 1 : place; }
 
 /* The second axis of an operand: d of a matrix, the rank of a factor, 1 of a vector. */
 ptrdiff_t gkl_columns(const gkl_job *job, int operand);
