@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The call of the core from a compiled program, and its derivatives.
+
+Gaussians are flattened: operands, first p's, then q's, in the order of the classes, and the kinds of
+both, which are the name of the scale's parameter, ``"low_rank"``, or ``""`` for N(0, I).  All operands
+have one type and as many batch axes as the others, of length 1 where they repeat themselves; an axis
+d is of length 1 where one number stands for all.  ``src_c/xla.c`` is the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
+
+from gkl import _core
+from gkl.jax.formula import kl as formula
+
+__all__ = ["axes", "kl"]
+
+jax.ffi.register_ffi_target("gkl_kl", _core.xla_call(), platform="cpu")
+
+
+def axes(kind: str) -> tuple[int, ...]:
+    """How many axes of each operand are not the batch's."""
+    of = {"": (), "low_rank": (1, 2, 1), "cov": (1, 2), "tril": (1, 2), "precision": (1, 2)}
+    return of.get(kind, (1, 1))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def kl(p: str, q: str, *operands: Array) -> Array:
+    """KL(p || q) of every item."""
+    return _value_and_gradients(p, q, (False,) * len(operands), *operands)[0]
+
+
+@jax.tree_util.register_static
+class _Operand(NamedTuple):
+    """What the backward pass wants to know of an operand."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+def _forward(p: str, q: str, *operands: Any) -> Any:
+    wanted = tuple(x.perturbed for x in operands)
+    value, *found = _value_and_gradients(p, q, wanted, *(x.value for x in operands))
+    left = iter(found)
+    residuals = [
+        (next(left), _Operand(x.value.shape, x.value.dtype)) if x.perturbed else None
+        for x in operands
+    ]
+    return value, residuals
+
+
+def _backward(p: str, q: str, residuals: Any, weight: Any) -> Any:
+    """An operand's gradient, item by item, times what comes from above, summed to its shape."""
+    if isinstance(weight, jax.custom_derivatives.SymbolicZero):
+        return (None,) * len(residuals)
+    return tuple(None if x is None else _weighted(weight, *x) for x in residuals)
+
+
+def _weighted(weight: Array, gradient: Array, operand: _Operand) -> Array:
+    weight = weight.reshape(weight.shape + (1,) * (gradient.ndim - weight.ndim))
+    unwanted = (weight == 0) & ~jnp.isfinite(gradient)  # an item of weight 0 counts as 0
+    repeated = [i for i, n in enumerate(operand.shape) if n != gradient.shape[i]]
+    whole = weight * jnp.where(unwanted, 0, gradient)
+    return whole.sum(repeated, keepdims=True).astype(operand.dtype)
+
+
+kl.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _value_and_gradients(
+    p: str, q: str, wanted: tuple[bool, ...], *operands: Array
+) -> Sequence[Array]:
+    """The value, and item by item the gradients in the operands that are wanted."""
+    batch, own = _shapes(p, q, operands)
+    shapes = [batch, *(batch + x for x, is_wanted in zip(own, wanted, strict=True) if is_wanted)]
+    results = [jax.ShapeDtypeStruct(shape, _result_type(operands)) for shape in shapes]
+    bits = sum(1 << i for i, is_wanted in enumerate(wanted) if is_wanted)
+    call = jax.ffi.ffi_call("gkl_kl", results, vmap_method="expand_dims")
+    first, *rest = operands
+    return call(_on_cpu.bind(first), *rest, p=p, q=q, gradients=np.int32(bits))
+
+
+@_value_and_gradients.defjvp
+def _second(p: str, q: str, wanted: tuple[bool, ...], primals: Any, tangents: Any) -> Any:
+    """Derivatives of gradients: those of the closed form."""
+    _, slopes = jax.jvp(partial(_by_formula, p, q, wanted), primals, tangents)
+    return _value_and_gradients(p, q, wanted, *primals), slopes
+
+
+def _by_formula(p: str, q: str, wanted: tuple[bool, ...], *operands: Array) -> Sequence[Array]:
+    batch, own = _shapes(p, q, operands)
+    d = next((x[0] for x in own if x[0] != 1), 1)
+    dtype = _result_type(operands)
+
+    def total(*operands: Array) -> tuple[Array, Array]:
+        whole = [jnp.broadcast_to(x, (*batch, d, *s[1:])) for x, s in zip(operands, own, strict=True)]
+        value = formula(whole, p, q)
+        return value.sum(), value
+
+    repeated = [
+        jnp.broadcast_to(x, batch + s).astype(dtype) for x, s in zip(operands, own, strict=True)
+    ]
+    places = tuple(i for i, is_wanted in enumerate(wanted) if is_wanted)
+    if not places:
+        return [total(*repeated)[1]]
+    gradients, value = jax.grad(total, places, has_aux=True)(*repeated)
+    return [value, *gradients]
+
+
+def _shapes(
+    p: str, q: str, operands: Sequence[Array]
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """The batch's shape, and each operand's own axes."""
+    ndim = operands[0].ndim - 1
+    batch = jnp.broadcast_shapes(*(x.shape[:ndim] for x in operands))
+    return batch, [x.shape[ndim:] for x in operands]
+
+
+def _result_type(operands: Sequence[Array]) -> Any:
+    return jnp.promote_types(operands[0].dtype, jnp.float32)
+
+
+# The identity; a program with it can be compiled for the CPU alone.
+_on_cpu = Primitive("gkl_on_cpu")
+_on_cpu.def_abstract_eval(lambda x: x)
+batching.primitive_batchers[_on_cpu] = lambda args, dims: (_on_cpu.bind(*args), *dims)
+mlir.register_lowering(_on_cpu, lambda context, x: [x], platform="cpu")
+
+
+@partial(mlir.register_lowering, _on_cpu)
+def _elsewhere(context: Any, x: Any) -> Any:
+    platforms = " and ".join(context.module_context.platforms)
+    raise NotImplementedError(
+        f"gkl.jax computes on the CPU, and this program is for {platforms}: move its operands "
+        "there, jax.device_put(x, jax.devices('cpu')[0])"
+    )
