@@ -69,10 +69,11 @@ def kl(p: Gaussian, q: Gaussian | None = None, *, on_error: Literal["nan"] = "na
     Where a gradient is wanted, it comes from the same pass over the data as the value, for the
     parameters that have one, and is kept, item by item, for the backward pass, which sums those
     of a parameter that the batch shares.  Gradients have the conventions of
-    :func:`gkl.kl_and_grad`: that of a covariance or precision is symmetric, and an item of weight
-    0 counts as 0; they are of their parameter's type.  Their own derivatives, such as
-    ``jax.hessian``, are those of the closed form in JAX's operations, with d x d matrices for low
-    ranks and none of :func:`gkl.kl`'s accuracy near P = Q.
+    :func:`gkl.kl_and_grad`: that of a covariance or precision is symmetric.  They are of their
+    parameter's type, and an item of weight 0, such as a bad one that ``jnp.where`` leaves out,
+    counts as 0.  Their own derivatives, such as ``jax.hessian``, are those of the closed form in
+    JAX's operations, with d x d matrices for low ranks and without :func:`gkl.kl`'s accuracy near
+    P = Q.
 
     The number of threads is :func:`gkl.set_num_threads`'s, not XLA's; :func:`gkl.num_threads`,
     which is of the calling thread, need not reach the threads of XLA.
@@ -118,7 +119,7 @@ def kl_per_dim(
     return _checked(p, q, on_error, True)
 
 
-def _checked(p: Any, q: Any, on_error: str, per_dim: bool) -> Array:
+def _checked(p: Any, q: Any, on_error: str, per_dim: bool) -> Any:
     """What can be said before a trace."""
     if raises(on_error):
         raise ValueError("on_error= takes 'nan': a compiled program cannot raise")
@@ -133,8 +134,7 @@ def _checked(p: Any, q: Any, on_error: str, per_dim: bool) -> Array:
     return _compiled(p, q, per_dim)
 
 
-@partial(jax.jit, static_argnums=2, inline=True)
-def _compiled(p: Gaussian, q: Gaussian | None, per_dim: bool) -> Array:
+def _traced(p: Gaussian, q: Gaussian | None, per_dim: bool) -> Any:
     views = [_view(owner, x) for owner, x in by_name(p, q).items()]
     shape, _ = _core.batch_and_dim(*views)
     kinds = [_kind(x) for x in (p, q)]
@@ -144,13 +144,16 @@ def _compiled(p: Gaussian, q: Gaussian | None, per_dim: bool) -> Array:
         for name, value in x.parameters.items()
     }
     dtype = _common_type(named)
+    own = [n for kind in kinds for n in call.axes(kind)]
     operands = [
-        _aligned(x, n, len(shape)).astype(dtype)
-        for x, n in zip(named.values(), [n for kind in kinds for n in call.axes(kind)], strict=True)
+        _aligned(x, n, len(shape)).astype(dtype) for x, n in zip(named.values(), own, strict=True)
     ]
     if per_dim:  # every dimension is an item
         operands = [x[..., None] for x in operands]
     return call.kl(*kinds, *operands)
+
+
+_compiled = jax.jit(_traced, static_argnums=2, inline=True)
 
 
 def _kind(x: Gaussian | None) -> str:
@@ -183,29 +186,28 @@ def _common_type(named: dict[str, Any]) -> Any:
     return jnp.result_type(*types) if types else default
 
 
-def _aligned(x: Array, own: int, ndim: int) -> Array:
+def _aligned(x: Any, own: int, ndim: int) -> Any:
     """With `ndim` axes before its own."""
     return x.reshape((1,) * (ndim + own - x.ndim) + x.shape)
 
 
-def _register(structure: type) -> None:
-    """Make a class of Gaussians a pytree, whose leaves may be anything."""
-
-    def flatten(x: Any) -> Any:
-        return tuple(x.parameters.values()), tuple(x.parameters)
-
-    def flatten_with_keys(x: Any) -> Any:
-        values, names = flatten(x)
-        return [(GetAttrKey(name), value) for name, value in zip(names, values, strict=True)], names
-
-    def unflatten(names: Any, values: Any) -> Any:
-        made = object.__new__(structure)
-        made.parameter = names[-1]
-        made.parameters = dict(zip(names, values, strict=True))
-        return made
-
-    register_pytree_with_keys(structure, flatten_with_keys, unflatten, flatten)
+def _flatten(x: Gaussian) -> Any:
+    return tuple(x.parameters.values()), tuple(x.parameters)
 
 
-for structure in VIEWS:
-    _register(structure)
+def _flatten_with_keys(x: Gaussian) -> Any:
+    return [(GetAttrKey(name), value) for name, value in x.parameters.items()], tuple(x.parameters)
+
+
+def _unflatten(structure: Any, names: Any, values: Any) -> Any:
+    """Without a look at the values, which may be anything in a pytree."""
+    made = structure.__new__(structure)
+    made.parameter = names[-1]
+    made.parameters = dict(zip(names, values, strict=True))
+    return made
+
+
+for _structure in VIEWS:
+    register_pytree_with_keys(
+        _structure, _flatten_with_keys, partial(_unflatten, _structure), _flatten
+    )

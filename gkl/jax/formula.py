@@ -64,13 +64,15 @@ def _log_diagonal(lower: Array) -> Array:
     return jnp.log(jnp.diagonal(lower, axis1=-2, axis2=-1)).sum(-1)
 
 
-@jax.custom_jvp
-def _symmetric(x: Array) -> Array:
-    """The matrix of this lower triangle; to its derivative both triangles contribute alike."""
+def _mirrored(x: Array) -> Array:
+    """The matrix of this lower triangle; in its derivative both triangles count alike."""
     return jnp.tril(x) + jnp.tril(x, -1).mT
 
 
-@_symmetric.defjvp
-def _symmetric_jvp(primals: Any, tangents: Any) -> Any:
+def _derivative(primals: Any, tangents: Any) -> Any:
     (x,), (dx,) = primals, tangents
     return _symmetric(x), (dx + dx.mT) / 2
+
+
+_symmetric = jax.custom_jvp(_mirrored)
+_symmetric.defjvp(_derivative)

@@ -139,5 +139,6 @@ void test_pairwise_extremes(void);
 void test_nearest(void);
 void test_pairwise_poll(void);
 void test_gathers(int quick);
+void test_xla(void);
 
 #endif

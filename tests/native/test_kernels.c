@@ -199,6 +199,7 @@ int main(int argc, char **argv) {
         test_nearest();
         test_pairwise_poll();
         test_gathers(quick);
+        test_xla();
         test_poll();
         test_fork();
     }
