@@ -46,19 +46,24 @@ class _Operand(NamedTuple):
 
 def _forward(p: str, q: str, *operands: Any) -> Any:
     wanted = tuple(x.perturbed for x in operands)
-    value, *found = _value_and_gradients(p, q, wanted, *(x.value for x in operands))
-    left = iter(found)
-    residuals = [
-        (next(left), _Operand(x.value.shape, x.value.dtype)) if x.perturbed else None
-        for x in operands
-    ]
-    return value, residuals
+    values = [x.value for x in operands]
+    value, *gradients = _value_and_gradients(p, q, wanted, *values)
+    # Always as many residuals: JAX may call _backward with their structure from another forward
+    # pass of the same program, in which other gradients were wanted.  None of these has ndim 0.
+    for i, is_wanted in enumerate(wanted):
+        if not is_wanted:
+            gradients.insert(i, jnp.zeros(()))
+    return value, (gradients, [_Operand(x.shape, x.dtype) for x in values])
 
 
 def _backward(p: str, q: str, residuals: Any, weight: Any) -> Any:
+    gradients, operands = residuals
     if isinstance(weight, jax.custom_derivatives.SymbolicZero):
-        return (None,) * len(residuals)
-    return tuple(None if x is None else _weighted(weight, *x) for x in residuals)
+        return (None,) * len(operands)
+    return tuple(
+        _weighted(weight, gradient, operand) if gradient.ndim else None
+        for gradient, operand in zip(gradients, operands, strict=True)
+    )
 
 
 def _weighted(weight: Any, gradient: Any, operand: _Operand) -> Any:
