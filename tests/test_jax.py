@@ -16,7 +16,7 @@ from helpers import python, same_bits, several
 
 import gkl
 
-jax = pytest.importorskip("jax", minversion="0.10")
+jax = pytest.importorskip("jax", minversion="0.10.2")
 import jax.numpy as jnp  # noqa: E402
 from jax.flatten_util import ravel_pytree  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
@@ -458,6 +458,14 @@ def test_vmap_of_grad(kinds, dtype):
             close(row, parameters(gkl.kl_and_grad(x, q, wrt=("q",))[2]), dtype)
 
 
+def test_vmap_repeats_nothing_in_memory():
+    p, q = (moved(x) for x in pair(("std", "logvar"), [(3,), (3,), (), ()], dtype=np.float32))
+    text = jax.jit(jax.vmap(gj.kl, (0, None))).lower(p, q).as_text()
+    [line] = [line for line in text.splitlines() if "custom_call" in line]
+    operands = line.split(" : (")[1].split(") -> ")[0]
+    assert operands == ", ".join(["tensor<3x4xf32>"] * 2 + ["tensor<1x4xf32>"] * 2)
+
+
 def test_vmap_per_dim(dtype):
     p, q = pair(("std", "logvar"), [(3, 2), (3, 2), (2,), ()], dtype=dtype)
     found = jax.vmap(gj.kl_per_dim, (0, None))(moved(p), moved(q))
@@ -582,6 +590,18 @@ def test_errors(work, error, words):
         work(x)
     with pytest.raises(error, match=words):
         jax.jit(work)(x)
+
+
+def test_without_jax_the_extra_is_named():
+    program = """
+import sys
+sys.modules["jax"] = None
+try:
+    import gkl.jax
+except ImportError as error:
+    print(error)
+"""
+    assert python(program) == "gkl.jax wants JAX: pip install 'gkl[jax]'\n"
 
 
 @pytest.mark.parametrize("module", [gj, divergence])

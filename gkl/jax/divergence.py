@@ -61,10 +61,11 @@ def kl(p: Gaussian, q: Gaussian | None = None, *, on_error: Literal["nan"] = "na
 
     Notes
     -----
-    Formula, accuracy and bits are those of :func:`gkl.kl`, which the compiled program calls
-    without Python, with the operands in XLA's own buffers.  ``jit``, ``vmap`` and reverse-mode
-    derivatives (``grad``, ``vjp``, ``jacrev``) compose; forward-mode ones (``jvp``, ``jacfwd``)
-    of a divergence itself are JAX's error.
+    Formula, accuracy and bits are those of :func:`gkl.kl`, whose core the compiled program calls
+    without Python, on XLA's own buffers; what a batch or ``vmap`` shares is not repeated in
+    memory, and parameters of different types are converted to a common one.  ``jit``, ``vmap``
+    and reverse-mode derivatives (``grad``, ``vjp``, ``jacrev``) compose; forward-mode ones
+    (``jvp``, ``jacfwd``) of a divergence itself are JAX's error.
 
     Where a gradient is wanted, it comes from the same pass over the data as the value, for the
     parameters that have one, and is kept, item by item, for the backward pass, which sums those
