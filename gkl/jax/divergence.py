@@ -138,7 +138,7 @@ def _checked(p: Any, q: Any, on_error: str, per_dim: bool) -> Any:
 def _traced(p: Gaussian, q: Gaussian | None, per_dim: bool) -> Any:
     views = [_view(owner, x) for owner, x in by_name(p, q).items()]
     shape, _ = _core.batch_and_dim(*views)
-    kinds = [_kind(x) for x in (p, q)]
+    kinds = p.kind, "" if q is None else q.kind
     named = {
         f"{owner}.{name}": value
         for owner, x in by_name(p, q).items()
@@ -155,12 +155,6 @@ def _traced(p: Gaussian, q: Gaussian | None, per_dim: bool) -> Any:
 
 
 _compiled = jax.jit(_traced, static_argnums=2, inline=True)
-
-
-def _kind(x: Gaussian | None) -> str:
-    if x is None:
-        return ""
-    return x.structure if x.structure == "low_rank" else x.parameter
 
 
 def _view(owner: str, x: Gaussian) -> Any:
@@ -193,16 +187,18 @@ def _aligned(x: Any, own: int, ndim: int) -> Any:
 
 
 def _flatten(x: Gaussian) -> Any:
-    return tuple(x.parameters.values()), tuple(x.parameters)
+    return tuple(x.parameters.values()), (x.kind, *x.parameters)
 
 
 def _flatten_with_keys(x: Gaussian) -> Any:
-    return [(GetAttrKey(name), value) for name, value in x.parameters.items()], tuple(x.parameters)
+    values, rest = _flatten(x)
+    return [(GetAttrKey(name), value) for name, value in zip(rest[1:], values, strict=True)], rest
 
 
-def _unflatten(structure: Any, names: Any, values: Any) -> Any:
+def _unflatten(structure: Any, rest: Any, values: Any) -> Any:
     """Without a look at the values, which may be anything in a pytree."""
     made = structure.__new__(structure)
+    made.kind, *names = rest
     made.parameter = names[-1]
     made.parameters = dict(zip(names, values, strict=True))
     return made
