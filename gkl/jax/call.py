@@ -48,8 +48,8 @@ def _forward(p: str, q: str, *operands: Any) -> Any:
     wanted = tuple(x.perturbed for x in operands)
     values = [x.value for x in operands]
     value, *gradients = _value_and_gradients(p, q, wanted, *values)
-    # Always as many residuals: JAX may call _backward with their structure from another forward
-    # pass of the same program, in which other gradients were wanted.  None of these has ndim 0.
+    # Always as many residuals: JAX may give _backward the structure of another forward pass of
+    # the same program, in which other gradients were wanted.  A number stands for what is not.
     for i, is_wanted in enumerate(wanted):
         if not is_wanted:
             gradients.insert(i, jnp.zeros(()))
