@@ -10,7 +10,7 @@ import numpy as np
 
 from gkl import _core, lazy
 from gkl._core import DiagNormal, FullNormal, Gaussian, LowRankNormal
-from gkl.errors import by_name, raises, refuse
+from gkl.errors import by_name, raises, refuse, refuse_correlated
 from gkl.threads import checked_threads
 
 __all__ = [
@@ -222,12 +222,7 @@ def kl_per_dim(
     >>> gkl.kl_per_dim(gkl.DiagNormal(np.array([1.0, 2.0]), logvar=0.0))
     array([0.5, 2. ])
     """
-    for name, x in (("p", p), ("q", q)):
-        if isinstance(x, FullNormal | LowRankNormal):
-            raise TypeError(
-                f"{name} is a {type(x).__name__}: a divergence of correlated dimensions is not a "
-                "sum over them, so kl_per_dim wants a DiagNormal"
-            )
+    refuse_correlated(p, q)
     return _batch_function("kl", "per_dim", p, q, out, on_error, threads, "_per_dim")
 
 

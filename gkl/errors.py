@@ -67,6 +67,16 @@ def by_name(p: Any, q: Any) -> dict[str, Any]:
     return {"p": p} if q is None else {"p": p, "q": q}
 
 
+def refuse_correlated(p: Any, q: Any) -> None:
+    """TypeError for a Gaussian of which dimensions have no shares of their own."""
+    for name, x in (("p", p), ("q", q)):
+        if getattr(x, "structure", "diag") != "diag":
+            raise TypeError(
+                f"{name} is a {type(x).__name__}: a divergence of correlated dimensions is not a "
+                "sum over them, so kl_per_dim wants a DiagNormal"
+            )
+
+
 def refuse(
     owners: dict[str, Any], bad: Any, kl: Any, result: Any, scale_only: bool = False
 ) -> NoReturn:

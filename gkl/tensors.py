@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["DiagNormal", "FullNormal", "Gaussian", "LowRankNormal"]
+__all__ = ["CORES", "DiagNormal", "FullNormal", "Gaussian", "LowRankNormal", "cores"]
+
+# by kind, N(0, I) being "": how many axes of each parameter are not the batch's
+CORES = {"": (), "var": (1, 1), "std": (1, 1), "logvar": (1, 1)}
+CORES |= {"cov": (1, 2), "tril": (1, 2), "precision": (1, 2), "low_rank": (1, 2, 1)}
+
+
+def cores(p: str, q: str) -> tuple[int, ...]:
+    """The same of a pair, p's parameters before q's."""
+    return CORES[p] + CORES[q]
 
 
 class Gaussian:

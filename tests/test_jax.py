@@ -23,6 +23,7 @@ from jax.test_util import check_grads  # noqa: E402
 
 import gkl.jax as gj  # noqa: E402
 from gkl.jax import call, divergence  # noqa: E402
+from gkl.tensors import CORES  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 CLASSES = {"diag": gj.DiagNormal, "full": gj.FullNormal, "low_rank": gj.LowRankNormal}
@@ -318,7 +319,7 @@ def free_values(kind, batch, seed, d=3):
     rng = np.random.default_rng(seed)
     return [
         jnp.asarray(rng.normal(size=(*batch, *((d, 2) if kind == "low_rank" else (d, d))[:n])) / 2)
-        for n in call.axes(kind)
+        for n in CORES[kind]
     ]
 
 

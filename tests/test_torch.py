@@ -330,6 +330,16 @@ def test_bad_items():
     assert var.grad.isnan().any(-1).tolist() == [False, False, True, False]
 
 
+@pytest.mark.parametrize("transform", [lambda f: f, torch.vmap])
+def test_a_bad_item_that_is_left_out_has_gradient_0(transform):
+    var = torch.tensor([[1.0, 2.0], [-1.0, 2.0]], requires_grad=True)
+    value = transform(
+        lambda mean, v: gt.kl(gt.DiagNormal(mean, var=v), on_error="nan")
+    )(torch.ones(2, 2), var)  # fmt: skip
+    value.nan_to_num(0).sum().backward()
+    torch.testing.assert_close(var.grad, torch.tensor([[0.0, 0.25], [0.0, 0.0]]))
+
+
 @pytest.mark.parametrize(
     ("p", "error", "words"),
     [

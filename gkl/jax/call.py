@@ -22,13 +22,7 @@ from jax.interpreters import batching, mlir
 from gkl import _core
 from gkl.jax.formula import kl as formula
 
-__all__ = ["axes", "kl"]
-
-
-def axes(kind: str) -> tuple[int, ...]:
-    """How many axes of each operand are not the batch's."""
-    of = {"": (), "low_rank": (1, 2, 1), "cov": (1, 2), "tril": (1, 2), "precision": (1, 2)}
-    return of.get(kind, (1, 1))
+__all__ = ["kl"]
 
 
 def _value(p: str, q: str, *operands: Any) -> Any:

@@ -13,9 +13,9 @@ from jax import Array
 from jax.tree_util import GetAttrKey, register_pytree_with_keys
 
 from gkl import _core
-from gkl.errors import by_name, raises
+from gkl.errors import by_name, raises, refuse_correlated
 from gkl.jax import call
-from gkl.tensors import DiagNormal, FullNormal, Gaussian, LowRankNormal
+from gkl.tensors import DiagNormal, FullNormal, Gaussian, LowRankNormal, cores
 
 __all__ = ["kl", "kl_per_dim"]
 
@@ -111,12 +111,7 @@ def kl_per_dim(
     >>> gkl.jax.kl_per_dim(gkl.jax.DiagNormal(jnp.array([1.0, 2.0]), logvar=0.0))
     Array([0.5, 2. ], dtype=float32)
     """
-    for name, x in by_name(p, q).items():
-        if isinstance(x, Gaussian) and x.structure != "diag":
-            raise TypeError(
-                f"{name} is a {type(x).__name__}: a divergence of correlated dimensions is not a "
-                "sum over them, so kl_per_dim wants a DiagNormal"
-            )
+    refuse_correlated(p, q)
     return _checked(p, q, on_error, True)
 
 
@@ -145,7 +140,7 @@ def _traced(p: Gaussian, q: Gaussian | None, per_dim: bool) -> Any:
         for name, value in x.parameters.items()
     }
     dtype = _common_type(named)
-    own = [n for kind in kinds for n in call.axes(kind)]
+    own = cores(*kinds)
     operands = [
         _aligned(x, n, len(shape)).astype(dtype) for x, n in zip(named.values(), own, strict=True)
     ]

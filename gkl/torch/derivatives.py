@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gkl.tensors import cores
 from gkl.torch.formula import kl
 
 __all__ = [
     "batch_shape",
-    "cores",
+    "is_plain",
     "keep",
     "kept",
     "mapped",
@@ -26,14 +27,6 @@ __all__ = [
     "weighted",
     "whole_shapes",
 ]
-
-CORES = {"": (), "var": (1, 1), "std": (1, 1), "logvar": (1, 1)}
-CORES |= {"cov": (1, 2), "tril": (1, 2), "precision": (1, 2), "low_rank": (1, 2, 1)}
-
-
-def cores(p: str, q: str) -> tuple[int, ...]:
-    """How many axes of each parameter are not the batch's."""
-    return CORES[p] + CORES[q]
 
 
 def batch_shape(shapes: Sequence[Sequence[int]], p: str, q: str) -> tuple[int, ...]:
@@ -46,6 +39,11 @@ def whole_shapes(shapes: Sequence[Sequence[int]], p: str, q: str) -> list[tuple[
     """Each parameter's shape, repeated over the whole batch."""
     batch = batch_shape(shapes, p, q)
     return [(*batch, *s[len(s) - n :]) for s, n in zip(shapes, cores(p, q), strict=True)]
+
+
+def is_plain(*tensors: Tensor) -> bool:
+    """Do these hold numbers, and are no stand-ins of a compiler?"""
+    return all(type(x) in (Tensor, torch.nn.Parameter) and x.is_cpu for x in tensors)
 
 
 def mapped(parameters: Sequence[Tensor], dims: Any, p: str, q: str) -> list[Tensor]:
@@ -141,7 +139,12 @@ def _gradients(ctx: Any) -> Any:
 
 
 def _times(weight: Tensor, gradient: Tensor) -> Tensor:
-    return weight.reshape(weight.shape + (1,) * (gradient.ndim - weight.ndim)) * gradient
+    """An item of weight 0 counts as 0, whatever its gradient: it may be one that is bad."""
+    whole = weight.reshape(weight.shape + (1,) * (gradient.ndim - weight.ndim))
+    seen = is_plain(weight) and not torch._C._are_functorch_transforms_active()
+    if seen and bool(weight.all()):
+        return whole * gradient
+    return torch.where(whole == 0, 0.0, whole * gradient)
 
 
 def _summed(gradient: Tensor, parameter: Tensor) -> Tensor:

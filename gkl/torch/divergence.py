@@ -8,9 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gkl.errors import raises
-from gkl.tensors import DiagNormal, Gaussian
-from gkl.torch.derivatives import cores
+from gkl.errors import raises, refuse_correlated
+from gkl.tensors import DiagNormal, Gaussian, cores
 from gkl.torch.operator import apply
 
 __all__ = ["kl", "kl_per_dim"]
@@ -90,12 +89,7 @@ def kl_per_dim(
     >>> gkl.torch.kl_per_dim(gkl.torch.DiagNormal(torch.tensor([1.0, 2.0]), logvar=0.0))
     tensor([0.5000, 2.0000])
     """
-    for name, x in (("p", p), ("q", q)):
-        if isinstance(x, Gaussian) and x.structure != "diag":
-            raise TypeError(
-                f"{name} is a {type(x).__name__}: a divergence of correlated dimensions is not a "
-                "sum over them, so kl_per_dim wants a DiagNormal"
-            )
+    refuse_correlated(p, q)
     parameters, kinds = _flat(p, q)
     return apply([x.unsqueeze(-1) for x in parameters], *kinds, raises(on_error))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 import gkl
 from gkl import _core
 from gkl.divergence import refuse_nan
-from gkl.torch.derivatives import CORES, cores
+from gkl.tensors import CORES, cores
 
 __all__ = ["evaluate"]
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gkl.torch.derivatives import (
     batch_shape,
+    is_plain,
     keep,
     kept,
     mapped,
@@ -29,15 +30,12 @@ from gkl.torch.evaluation import evaluate
 
 __all__ = ["apply"]
 
-PLAIN = (Tensor, torch.nn.Parameter)
-
 
 def apply(parameters: Sequence[Tensor], p: str, q: str, raises: bool) -> Tensor:
     """KL(p || q) of every item, by the way that fits where the caller is."""
     grad = torch.is_grad_enabled()
     wanted = [grad and x.requires_grad for x in parameters]
-    is_plain = all(type(x) in PLAIN and x.is_cpu for x in parameters)
-    if torch.compiler.is_compiling() or not is_plain:  # such as a tensor without data
+    if torch.compiler.is_compiling() or not is_plain(*parameters):
         return operator(list(parameters), p, q, wanted, raises)[0]
     if torch._C._are_functorch_transforms_active():  # a tensor does not know of outer transforms
         return Divergence.apply(p, q, [True] * len(parameters), raises, *parameters)[0]
