@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
 import gkl.jax as gj  # noqa: E402
-from gkl.jax import call, divergence  # noqa: E402
+from gkl.jax import divergence  # noqa: E402
 from gkl.tensors import CORES  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
