@@ -24,7 +24,7 @@ from typing import NoReturn
 import gkl
 from gkl import bench, score, search
 from gkl.errors import MATRICES
-from gkl.io import map_npy, read_npz
+from gkl.formats import FORMATS, map_npy, read
 from gkl.stored import SCALES, STRUCTURES, Gaussians
 
 __all__ = ["main"]
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(name + (error.strerror or str(error)))
     except MemoryError as error:
         return _fail(f"not enough memory: {error}")
-    except ValueError as error:  # files that are wrong, Gaussians that are invalid
+    except (ImportError, ValueError) as error:  # wrong files, invalid Gaussians, no package
         return _fail(str(error))
     return 0
 
@@ -88,15 +88,20 @@ def _parser() -> argparse.ArgumentParser:
         "logvar), full (cov, tril, precision) or low rank (factor F and var: F F^T + diag(var)). "
         "The prior is N(0, I) unless the file or an option gives another, of any structure, "
         "shared or one for each item.",
-        epilog="An .npz is loaded whole; .npy files are mapped, and may be larger than memory. "
+        epilog="An .npz is loaded whole; all else is read by parts, and may be larger than memory. "
         "Of cov, tril and precision the lower triangle alone is read.",
     )
-    words = "npz with mean and one of var, std, logvar, cov, tril, precision, or factor and var; "
-    words += "perhaps the same with prior_ in front"
+    kinds = ", ".join(x.words.split()[-1].lstrip(".") for x in FORMATS.values())
+    words = "file or folder with mean and one of var, std, logvar, cov, tril, precision, or "
+    words += f"factor and var; perhaps the same with prior_ in front: {kinds}"
     scoring.add_argument("file", nargs="?", metavar="FILE", help=words)
     _add_parameters(scoring, "", "p")
     _add_parameters(scoring, "prior-", "the prior")
-    scoring.add_argument("-o", "--output", metavar="NPY", help="write the divergences there")
+    words = "write the divergences there: NPY, or Parquet where the name ends in .parquet"
+    scoring.add_argument("-o", "--output", metavar="OUT", help=words)
+    words = "compute on a Dask cluster, which sees the same files: that of the scheduler at ADDRESS, "
+    words += "or one on this machine (stands after FILE)"
+    scoring.add_argument("--dask", nargs="?", const="", metavar="ADDRESS", help=words)
     _add_common(scoring)
     scoring.set_defaults(command=lambda args: _score(scoring, args))
 
@@ -177,8 +182,10 @@ def _bench(args: argparse.Namespace) -> str:
 
 def _score(parser: _Parser, args: argparse.Namespace) -> str:
     begin = time.perf_counter()
+    if args.dask is not None and args.threads:
+        parser.error("--threads goes without --dask")
     p, q = _read(parser, args)
-    report = score.score(p, q, args.output, args.on_error, args.threads)
+    report = score.score(p, q, args.output, args.on_error, args.threads, args.dask)
     report["seconds"] = time.perf_counter() - begin
     report["rows_per_second"] = report["count"] / report["seconds"]
     return json.dumps(report, allow_nan=False) if args.json else score.for_a_person(report)
@@ -192,7 +199,7 @@ def _read(parser: _Parser, args: argparse.Namespace) -> tuple[Gaussians, Gaussia
     _refuse_input(parser, "--output", args.output, (args.file, *own.values(), *prior.values()))
     if own:
         return map_npy(own), map_npy(prior) if prior else None
-    p, q = read_npz(args.file, with_prior=not prior)
+    p, q = read(args.file, with_prior=not prior)
     return p, map_npy(prior) if prior else q
 
 
@@ -211,8 +218,8 @@ def _nearest(parser: _Parser, args: argparse.Namespace) -> str:
     files |= {f"q-{name}": path for name, path in other.items()}
     _refuse_input(parser, "--out", args.out, files.values())
     inputs = search.state_of({name: path for name, path in files.items() if path})  # as of now
-    p = read_npz(p_file, with_prior=False)[0] if p_file else map_npy(own)
-    q = map_npy(other) if other else read_npz(q_file, with_prior=False)[0] if q_file else None
+    p = _read_npz(p_file) if p_file else map_npy(own)
+    q = map_npy(other) if other else _read_npz(q_file) if q_file else None
     report = search.search(
         p, q, inputs, args.out, args.k, args.metric, args.exclude_self, args.on_error, args.threads
     )
@@ -220,6 +227,10 @@ def _nearest(parser: _Parser, args: argparse.Namespace) -> str:
     pairs = (report["count"] - report["resumed_at"]) * report["candidates"]
     report["pairs_per_second"] = pairs / report["seconds"]
     return json.dumps(report, allow_nan=False) if args.json else search.for_a_person(report)
+
+
+def _read_npz(path: str) -> Gaussians:
+    return read(path, with_prior=False, only=("npz",))[0]
 
 
 def _given(parser: _Parser, args: argparse.Namespace, prefix: str) -> dict[str, str]:

@@ -1,11 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Gaussians from files, and files that are written whole or not at all.
-
-An npz archive holds ``mean`` and one of ``var``, ``std``, ``logvar``, ``cov``, ``tril``,
-``precision``, or ``factor`` and ``var``, and perhaps a prior under the same names with ``prior_``
-in front; other members are left alone.  Single npy files are mapped into memory.  Pickles are
-never read.
-"""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,76 +7,11 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gkl.stored import SCALES, STRUCTURES, DataError, Gaussians
-
-__all__ = ["atomic_file", "map_npy", "named", "read_npz", "refuse_irregular"]
-
-T = TypeVar("T")
-
-
-def read_npz(path: str, with_prior: bool = True) -> tuple[Gaussians, Gaussians | None]:
-    """Gaussians, and a prior where there is one, from an npz archive, member by member.
-
-    Parameters
-    ----------
-    path : str
-        The archive.
-    with_prior : bool
-        False leaves the prior unread.
-
-    Returns
-    -------
-    p : Gaussians
-    q : Gaussians or None
-
-    Raises
-    ------
-    DataError
-        It is not an npz archive, is damaged, holds a pickle, or lacks what is wanted.
-    OSError
-        It cannot be opened.
-    """
-    if _kind_of(path) != "npz":
-        raise DataError(f"{path}: not an .npz archive" + _hint(path))
-
-    def load() -> tuple[Gaussians, Gaussians | None]:
-        with np.load(path, allow_pickle=False) as archive:
-            p = _from_archive(path, archive, "")
-            named = {f"prior_{name}" for name in ("mean", *SCALES)}
-            has_prior = with_prior and not named.isdisjoint(archive.files)
-            return p, _from_archive(path, archive, "prior_") if has_prior else None
-
-    return _readable(path, load)
-
-
-def map_npy(files: dict[str, str]) -> Gaussians:
-    """Gaussians from npy files, mapped into memory and not read yet.
-
-    Parameters
-    ----------
-    files : dict of str
-        The file of each parameter, in the order of `Gaussians`.
-
-    Returns
-    -------
-    Gaussians
-
-    Raises
-    ------
-    DataError
-        A file is not npy, is truncated, or does not hold real numbers that fit.
-    OSError
-        It cannot be opened.
-    """
-    arrays = {name: _map(path) for name, path in files.items()}
-    return Gaussians(arrays, ", ".join(files.values()))
+__all__ = ["atomic_file", "named", "refuse_irregular"]
 
 
 @contextmanager
@@ -156,55 +85,3 @@ def named(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-
-
-def _kind_of(path: str) -> str:
-    with open(path, "rb") as file:
-        magic = file.read(6)
-    kinds = {b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
-    return kinds.get(magic, kinds.get(magic[:4], "pickle" if magic[:1] == b"\x80" else "other"))
-
-
-def _hint(path: str) -> str:
-    return {
-        "npy": " but a single .npy array (see --mean)",
-        "npz": " but an .npz archive",
-        "pickle": "; it looks like a pickle, which is never read",
-    }.get(_kind_of(path), "")
-
-
-def _readable(path: str, load: Callable[[], T]) -> T:
-    """What `load` gives; whatever a damaged file makes zipfile, zlib and NumPy raise, in words."""
-    try:
-        return load()
-    except DataError:
-        raise
-    except MemoryError:
-        raise DataError(f"{path}: not enough memory for what its header announces") from None
-    except Exception as error:
-        words = str(error) or type(error).__name__
-        if "Object arrays" in words or "Python objects" in words:
-            raise DataError(f"{path}: holds a pickle, which is never read") from None
-        raise DataError(f"{path}: truncated or damaged: {words}") from None
-
-
-def _map(path: str) -> NDArray[Any]:
-    if _kind_of(path) != "npy":
-        raise DataError(f"{path}: not an .npy array" + _hint(path))
-    return _readable(path, lambda: np.lib.format.open_memmap(path, mode="r"))
-
-
-def _from_archive(path: str, archive: Any, prefix: str) -> Gaussians:
-    names = tuple(name for name in SCALES if prefix + name in archive.files)
-    if f"{prefix}mean" not in archive.files:
-        raise DataError(f"{path}: no {prefix}mean in it")
-    if names not in STRUCTURES:
-        wanted = ", ".join(" with ".join(prefix + name for name in x) for x in STRUCTURES)
-        found = " and ".join(prefix + name for name in names) or "none"
-        raise DataError(f"{path}: exactly one of {wanted} is wanted, and it has {found}")
-    arrays = {}
-    for name in ("mean", *names):
-        arrays[name] = archive[prefix + name]
-        if not isinstance(arrays[name], np.ndarray):
-            raise DataError(f"{path}: {prefix}{name} is not an array")
-    return Gaussians(arrays, path, prefix)

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from heapq import nlargest
 from math import prod
 from typing import Any
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gkl
+from gkl import formats
 from gkl._core import Gaussian
-from gkl.errors import by_name, first_reason
+from gkl.errors import by_name, computed_in, first_reason
 from gkl.io import atomic_file
-from gkl.stored import DataError, Gaussians, batch_shape
+from gkl.stored import DataError, Gaussians, Rooms, batch_shape
 
 __all__ = [
     "divergences",
@@ -25,47 +27,70 @@ __all__ = [
     "in_lines",
     "in_words",
     "progress",
+    "rows_at_a_time",
     "score",
     "statistics",
 ]
 
-CHUNK = 1 << 21  # numbers of parameters between two steps of the progress bar: 16 MB of float64
+CHUNK = 1 << 21  # numbers of parameters that are read at a time: 16 MB of float64
 LARGEST = 5  # items that the summary names
+
+Write = Callable[[NDArray[Any]], object]  # is given blocks of the result, in order
 
 
 def score(
-    p: Gaussians, q: Gaussians | None, output: str | None, on_error: str, threads: int | None
+    p: Gaussians,
+    q: Gaussians | None,
+    output: str | None,
+    on_error: str,
+    threads: int | None,
+    dask: str | None = None,
 ) -> dict[str, Any]:
     """KL(p || q), q None being N(0, I), written to `output` if it is given; what to say of it.
+
+    Parameters
+    ----------
+    p, q : Gaussians
+    output : str or None
+        An npy file, or a Parquet file with a column ``kl`` where the name ends so.
+    on_error : {"raise", "nan"}
+    threads : int or None
+        As in :func:`gkl.kl`.
+    dask : str, optional
+        The scheduler of a Dask cluster that computes it; "" is a cluster of this machine's own.
 
     Raises
     ------
     InvalidGaussianError
         Some Gaussians are invalid and `on_error` is "raise"; nothing is written.
     DataError
-        p and q do not fit, or the output cannot be written.
+        p and q do not fit, a file is damaged, or the output cannot be written.
+    ImportError
+        A package is needed that is not installed.
     OSError
         There is no place for the output.
     """
-    count = prod(batch_shape(p, q))
-    with atomic_file(output) if output else nullcontext() as file:
-        values = divergences(p, q, threads)
+    shape = batch_shape(p, q)
+    with _written(output, shape, computed_in(by_name(p, q).values())) as write:
+        if dask is None:
+            values = divergences(p, q, threads, write)
+        else:
+            from gkl import cluster
+
+            values = cluster.divergences(p, q, dask, write)
         bad = np.isnan(values)
         n_bad = int(np.count_nonzero(bad))
         if n_bad and on_error == "raise":
             index = np.argwhere(bad)
-            reason = first_reason(by_name(p, q), tuple(index[0]))
-            raise gkl.InvalidGaussianError(reason, index, count)
-        if file is not None:
-            try:
-                np.save(file, values, allow_pickle=False)
-            except OSError as error:
-                raise DataError(f"{output}: cannot be written: {error}") from None
+            one = [x and x.only(len(shape), int((*index[0], 0)[0])) for x in (p, q)]
+            reason = first_reason(by_name(*one), tuple(index[0]))
+            raise gkl.InvalidGaussianError(reason, index, values.size)
+    largest = _largest(values)  # before the order of the values is lost
     return {
         "gkl": gkl.__version__,
         "source": p.source,
         "shape": list(values.shape),
-        "count": count,
+        "count": values.size,
         "bad": n_bad,
         "dim": p.dim if p.shape or q is None else q.dim,
         "dtype": str(p.dtype),
@@ -73,41 +98,85 @@ def score(
         "parameter": p.parameter,
         "prior": _prior(q),
         "kl": statistics(values[~bad] if n_bad else values.reshape(-1)),
-        "largest": _largest(values),
+        "largest": largest,
         "output": output,
     }
 
 
-def divergences(p: Gaussians, q: Gaussians | None, threads: int | None) -> NDArray[Any]:
-    """KL(p || q) by chunks of the first batch axis, NaN for invalid Gaussians."""
+@contextmanager
+def _written(
+    output: str | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Iterator[Write | None]:
+    """What writes blocks to the output, which is there at the end."""
+    if output is None:
+        yield None
+        return
+    writer = formats.output(output).writer
+    with atomic_file(output) as file:
+        try:
+            with writer(file, shape, dtype) as write:
+                yield write
+        except OSError as error:
+            raise DataError(f"{output}: cannot be written: {error}") from None
+
+
+def rows_at_a_time(p: Gaussians, q: Gaussians | None, shape: tuple[int, ...]) -> int:
+    """Steps along the first axis of a batch that are read together: whole chunks of the files."""
+    both = [x for x in (p, q) if x is not None]
+    numbers = max(x.numbers() for x in both)
+    rows = max(1, CHUNK // max(1, prod(shape[1:]) * numbers))
+    chunk = max(x.chunk for x in both)
+    return max(chunk, rows // chunk * chunk)
+
+
+def divergences(
+    p: Gaussians, q: Gaussians | None, threads: int | None, write: Write | None = None
+) -> NDArray[Any]:
+    """KL(p || q) by chunks of the first batch axis, NaN for invalid Gaussians.
+
+    The next chunk is read by a thread while one is computed.
+    """
     shape = batch_shape(p, q)
     ndim = len(shape)
+    write = write or (lambda block: None)
 
-    def parts(x: Gaussians | None) -> Callable[[int, int], Gaussian | None]:
+    def parts(x: Gaussians | None) -> Callable[[int, int, Rooms], Gaussian | None]:
         if x is None:
-            return lambda start, stop: None
+            return lambda start, stop, rooms: None
         if x.is_shared(ndim):  # such as a prior: factored once, not once a chunk
             prepared = x.rows(ndim, 0, 0).prepare(on_error="nan")
-            return lambda start, stop: prepared
-        return lambda start, stop: x.rows(ndim, start, stop)
+            return lambda start, stop, rooms: prepared
+        return lambda start, stop, rooms: x.rows(ndim, start, stop, rooms)
 
     p_part, q_part = parts(p), parts(q)
+    rooms: list[tuple[Rooms, Rooms]] = [({}, {}), ({}, {})]  # of one chunk, and of the next
 
-    def divergence(start: int, stop: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        pair: Any = p_part(start, stop), q_part(start, stop)
+    def read(number: int) -> tuple[slice, Any]:
+        rows = slice(number * step, min((number + 1) * step, shape[0]))
+        own, other = rooms[number % 2]
+        pair = p_part(rows.start, rows.stop, own), q_part(rows.start, rows.stop, other)
+        return rows, pair
+
+    def divergence(pair: Any, out: NDArray[Any] | None = None) -> NDArray[Any]:
         return np.asarray(gkl.kl(*pair, out=out, on_error="nan", threads=threads))
 
     if not shape:
-        return divergence(0, 0)
-    values = np.empty(shape, divergence(0, 0).dtype)
-    numbers = max(x.numbers() for x in (p, q) if x is not None)
-    step = max(1, CHUNK // max(1, prod(shape[1:]) * numbers))
-    with progress(shape[0]) as bar:
-        for start in range(0, shape[0], step):
-            stop = min(start + step, shape[0])
-            divergence(start, stop, values[start:stop])
+        values = divergence((p_part(0, 0, {}), q_part(0, 0, {})))
+        write(values)
+        return values
+    values = np.empty(shape, computed_in(by_name(p, q).values()))
+    step = rows_at_a_time(p, q, shape)
+    count = -(-shape[0] // step)
+    with progress(shape[0]) as bar, ThreadPoolExecutor(1, "gkl-read") as pool:
+        ahead = pool.submit(read, 0)
+        for number in range(count):
+            rows, pair = ahead.result()
+            if number + 1 < count:
+                ahead = pool.submit(read, number + 1)
+            divergence(pair, values[rows])
+            write(values[rows])
             if bar is not None:
-                bar.update(stop - start)
+                bar.update(rows.stop - rows.start)
     return values
 
 
@@ -129,13 +198,14 @@ def _number(x: Any) -> float | str | None:
 
 
 def statistics(values: NDArray[Any]) -> dict[str, float | str | None]:
-    """Figures of values that are numbers; None of none."""
+    """Figures of values that are numbers, whose order is lost; None of none."""
     if not values.size:
         return dict.fromkeys(("mean", "median", "min", "max", "total"))
     with np.errstate(over="ignore", invalid="ignore"):
         total = values.sum(dtype=np.float64)
-        middle = np.median(values)
-    figures = (total / values.size, middle, values.min(), values.max(), total)
+        low, high = values.min(), values.max()
+        middle = np.median(values, overwrite_input=True)
+    figures = (total / values.size, middle, low, high, total)
     return dict(zip(("mean", "median", "min", "max", "total"), map(_number, figures), strict=True))
 
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,19 @@ from numpy.typing import NDArray
 from gkl._core import DiagNormal, FullNormal, Gaussian, LowRankNormal
 from gkl.errors import MATRICES
 
-__all__ = ["SCALES", "STRUCTURES", "DataError", "Gaussians", "batch_shape"]
+__all__ = [
+    "SCALES",
+    "STRUCTURES",
+    "DataError",
+    "Gaussians",
+    "Rooms",
+    "batch_shape",
+    "is_cut",
+    "readable",
+]
+
+T = TypeVar("T")
+Rooms = dict[str, NDArray[Any]]  # by parameter, where rows are read to again and again
 
 # what stands beside the mean, and what both make
 STRUCTURES: dict[tuple[str, ...], Any] = {
@@ -33,15 +45,30 @@ class DataError(ValueError):
     """A file does not hold what it should; the message names the file."""
 
 
+def readable(path: str, load: Callable[[], T]) -> T:
+    """What `load` gives; whatever a damaged file makes a library raise, in words."""
+    try:
+        return load()
+    except (DataError, ImportError):
+        raise
+    except MemoryError:
+        raise DataError(f"{path}: not enough memory for what its header announces") from None
+    except Exception as error:
+        words = str(error) or type(error).__name__
+        if "Object arrays" in words or "Python objects" in words:
+            raise DataError(f"{path}: holds a pickle, which is never read") from None
+        raise DataError(f"{path}: truncated or damaged: {words}") from None
+
+
 @dataclass(frozen=True)
 class Gaussians:
     """Parameters as they are in a file.
 
     Parameters
     ----------
-    parameters : dict of numpy.ndarray
-        The mean, then what a key of `STRUCTURES` names; arrays of any real type, possibly memory
-        maps.
+    parameters : dict
+        The mean, then what a key of `STRUCTURES` names: arrays of any real type, or
+        :class:`~gkl.formats.column.Column`.
     source : str
         How to name the file in messages.
     prefix : str
@@ -62,7 +89,7 @@ class Gaussians:
         Not real numbers, or shapes that do not fit.
     """
 
-    parameters: dict[str, NDArray[Any]]
+    parameters: dict[str, Any]
     source: str
     prefix: str = ""
     structure: str = field(init=False)
@@ -71,7 +98,8 @@ class Gaussians:
 
     def __post_init__(self) -> None:
         for name, x in self.parameters.items():
-            if x.dtype.kind not in "fiub" or x.dtype.itemsize > 8:
+            is_real = x.dtype.kind in "fiub" or x.dtype.name == "bfloat16"
+            if not is_real or x.dtype.itemsize > 8:
                 raise DataError(
                     f"{self.source}: {self.prefix}{name} has dtype {x.dtype}; "
                     "real numbers up to float64 are wanted"
@@ -99,7 +127,12 @@ class Gaussians:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The common type of the parameters."""
-        return np.result_type(*self.parameters.values())
+        return np.result_type(*(x.dtype for x in self.parameters.values()))
+
+    @property
+    def chunk(self) -> int:
+        """Rows that are best read together."""
+        return max(getattr(x, "chunk", 1) for x in self.parameters.values())
 
     def like(self, values: Sequence[Any]) -> Gaussian:
         """The library's Gaussians with these values of the same parameters, in order."""
@@ -109,17 +142,41 @@ class Gaussians:
 
     def is_shared(self, batch_ndim: int) -> bool:
         """Whether all steps along the first of `batch_ndim` batch axes have the same Gaussians."""
-        return not any(_is_cut(name, x, batch_ndim) for name, x in self.parameters.items())
+        return not any(is_cut(name, x, batch_ndim) for name, x in self.parameters.items())
 
-    def rows(self, batch_ndim: int, start: int, stop: int) -> Gaussian:
+    def rows(
+        self, batch_ndim: int, start: int, stop: int, rooms: Rooms | None = None
+    ) -> Gaussian:
         """The part at ``start:stop`` of the first of `batch_ndim` batch axes.
 
-        A parameter that the whole batch shares stays whole.
+        A parameter that the whole batch shares stays whole.  With `rooms`, the same for several
+        parts of at most the first one's size, the last part is no longer valid.
         """
+
+        def part(name: str, x: Any) -> NDArray[Any]:
+            if not is_cut(name, x, batch_ndim):
+                return np.asarray(x)
+            if rooms is None or isinstance(x, np.ndarray):
+                return np.asarray(x[start:stop])
+            if name not in rooms:
+                rooms[name] = np.empty((stop - start, *x.shape[1:]), x.dtype)
+            found: NDArray[Any] = x.read(start, stop, rooms[name])
+            return found
+
         return self.like(
             [
-                np.asarray(x[start:stop] if _is_cut(name, x, batch_ndim) else x)
+                readable(self.source, lambda name=name, x=x: part(name, x))
                 for name, x in self.parameters.items()
+            ]
+        )
+
+    def only(self, batch_ndim: int, row: int) -> Gaussian:
+        """The batch with one row of its first axis everywhere: to look at that one there."""
+        own = self.rows(batch_ndim, row, row + 1).parameters.values()
+        return self.like(
+            [
+                np.broadcast_to(one, x.shape) if is_cut(name, x, batch_ndim) else one
+                for one, (name, x) in zip(own, self.parameters.items(), strict=True)
             ]
         )
 
@@ -137,7 +194,8 @@ def _axes(name: str) -> int:
     return 2 if name in MATRICES else 1
 
 
-def _is_cut(name: str, x: NDArray[Any], batch_ndim: int) -> bool:
+def is_cut(name: str, x: Any, batch_ndim: int) -> bool:
+    """Whether this parameter has rows of its own along the first of `batch_ndim` batch axes."""
     return batch_ndim > 0 and x.ndim == batch_ndim + _axes(name) and x.shape[0] != 1
 
 

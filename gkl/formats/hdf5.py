@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The datasets at the root of an HDF5 file, read by whole chunks."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from gkl.formats.column import Choose, Sliced
+from gkl.stored import DataError
+
+__all__ = ["columns"]
+
+
+class Dataset(Sliced):
+    """A dataset, read without a copy in between."""
+
+    def read(self, start: int, stop: int, room: NDArray[Any] | None) -> NDArray[Any]:
+        """Read into `room`."""
+        if room is None or start == stop:
+            return self[start:stop]
+        part = room[: stop - start]
+        self._array.read_direct(part, np.s_[start:stop])
+        return part
+
+
+def columns(path: str, choose: Choose) -> dict[str, Dataset]:
+    """The datasets that are chosen."""
+    file = h5py.File(path, "r")
+    names = choose(list(file))
+    again = os.path.abspath(path), names
+    found = {}
+    for name in names:
+        if not isinstance(file[name], h5py.Dataset):
+            raise DataError(f"{path}: {name} is not a dataset")
+        if file[name].shape is None:
+            raise DataError(f"{path}: {name} is empty")
+        found[name] = Dataset(file[name], (_column, (*again, name)))
+    return found
+
+
+def _column(path: str, names: list[str], name: str) -> Dataset:
+    return columns(path, lambda _: names)[name]

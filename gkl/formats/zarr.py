@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A zarr group in a folder, of either version, read by whole chunks."""
+
+from __future__ import annotations
+
+import os
+
+import zarr
+
+from gkl.formats.column import Choose, Sliced
+from gkl.stored import DataError
+
+__all__ = ["columns"]
+
+
+def columns(path: str, choose: Choose) -> dict[str, Sliced]:
+    """The arrays that are chosen."""
+    group = zarr.open_group(path, mode="r")
+    names = choose(list(group))
+    again = os.path.abspath(path), names
+    found = {}
+    for name in names:
+        if not isinstance(group[name], zarr.Array):
+            raise DataError(f"{path}: {name} is not an array")
+        found[name] = Sliced(group[name], (_column, (*again, name)))
+    return found
+
+
+def _column(path: str, names: list[str], name: str) -> Sliced:
+    return columns(path, lambda _: names)[name]
