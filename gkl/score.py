@@ -129,6 +129,15 @@ def rows_at_a_time(p: Gaussians, q: Gaussians | None, shape: tuple[int, ...]) ->
     return max(chunk, rows // chunk * chunk)
 
 
+def _is_read(p: Gaussians, q: Gaussians | None) -> bool:
+    """Whether reading takes a core as long as computing does: diagonal Gaussians, out of files.
+
+    OpenMP's threads wait for each other, so that one without a core would hold up all.
+    """
+    both = [x for x in (p, q) if x is not None]
+    return all(x.structure == "diag" for x in both) and not all(x.in_memory for x in both)
+
+
 def divergences(
     p: Gaussians, q: Gaussians | None, threads: int | None, write: Write | None = None
 ) -> NDArray[Any]:
@@ -138,6 +147,8 @@ def divergences(
     """
     shape = batch_shape(p, q)
     ndim = len(shape)
+    if threads is None and _is_read(p, q):
+        threads = max(1, gkl.get_num_threads() - 1)
     write = write or (lambda block: None)
 
     def parts(x: Gaussians | None) -> Callable[[int, int, Rooms], Gaussian | None]:

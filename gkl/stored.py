@@ -130,6 +130,11 @@ class Gaussians:
         return np.result_type(*(x.dtype for x in self.parameters.values()))
 
     @property
+    def in_memory(self) -> bool:
+        """Whether nothing is left to be read."""
+        return all(isinstance(x, np.ndarray) for x in self.parameters.values())
+
+    @property
     def chunk(self) -> int:
         """Rows that are best read together."""
         return max(getattr(x, "chunk", 1) for x in self.parameters.values())

@@ -108,6 +108,7 @@ def columns(
 ) -> dict[str, Parted]:
     """The columns that are chosen, the mean first; `again` makes them in another process."""
     names = choose(schema.names)
+    starts = np.cumsum((0, *counts)).tolist()
     found: dict[str, Parted] = {}
     for name in names:
         kind = schema.field(name).type
@@ -118,7 +119,7 @@ def columns(
         def numbers(
             part: int, name: str = name, sizes: Any = sizes, core: Any = core
         ) -> Iterator[NDArray[Any]]:
-            row = 0
+            row = starts[part]
             for batch in batches(name, part):
                 yield _numbers(f"{path}: {name}", batch, sizes, row).reshape(-1, *core)
                 row += len(batch)
@@ -181,7 +182,7 @@ def _core(title: str, name: str, sizes: tuple[int, ...], d: int) -> tuple[int, .
 
 
 def _numbers(title: str, array: Any, sizes: tuple[int, ...], row: int) -> NDArray[Any]:
-    """The numbers of rows, of which the first is this one of its file; no copy but of bools."""
+    """The numbers of rows, of which the first has this number; no copy but of bools."""
     n, per = len(array), 1
     for size in sizes:
         _refuse_nulls(title, array, per, row)
