@@ -6,10 +6,10 @@
 writes a mean and a logvar of d = 128, float32, as two npy files of that size together.  Then, in
 turn, each in a process of its own: a loop of readinto over both files into one buffer of 8 MB, and
 gkl score, with and without -o; each from the disk (pages dropped by posix_fadvise beforehand) and
-from the page cache.  Printed are the medians of the seconds that the work itself takes and of those
-of the whole process, the rate of gkl as a share of that of readinto, and the peak of resident
-memory.  Starting Python and gkl takes some 0.1 s, which the first figure leaves out.  The files are
-removed at the end.
+from the page cache.  Printed are the medians of the seconds that the work itself takes and of
+those of the whole process, the rate of gkl as a share of that of readinto, and the peak of
+resident memory.  Starting Python and gkl takes some 0.1 s, which the first figure leaves out.  The
+files are removed at the end.
 """
 
 from __future__ import annotations

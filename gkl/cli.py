@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "logvar), full (cov, tril, precision) or low rank (factor F and var: F F^T + diag(var)). "
         "The prior is N(0, I) unless the file or an option gives another, of any structure, "
         "shared or one for each item.",
-        epilog="An .npz is loaded whole; all else is read by parts, and may be larger than memory. "
+        epilog="An .npz is loaded whole; all else is read in parts and may exceed memory. "
         "Of cov, tril and precision the lower triangle alone is read.",
     )
     kinds = ", ".join(x.words.split()[-1].lstrip(".") for x in FORMATS.values())
@@ -99,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_parameters(scoring, "prior-", "the prior")
     words = "write the divergences there: NPY, or Parquet where the name ends in .parquet"
     scoring.add_argument("-o", "--output", metavar="OUT", help=words)
-    words = "compute on a Dask cluster, which sees the same files: that of the scheduler at ADDRESS, "
-    words += "or one on this machine (stands after FILE)"
+    words = "compute on a Dask cluster that sees the same files: of the scheduler at ADDRESS, or "
+    words += "one of this machine's own; stands after FILE"
     scoring.add_argument("--dask", nargs="?", const="", metavar="ADDRESS", help=words)
     _add_common(scoring)
     scoring.set_defaults(command=lambda args: _score(scoring, args))

@@ -37,7 +37,8 @@ def divergences(
     if all(x is None or x.is_shared(len(shape)) for x in (p, q)):
         return score.divergences(p, q, None, write)
     rows = score.rows_at_a_time(p, q, shape)
-    lazy = gkl.kl(*(x and _lazy(x, len(shape), rows) for x in (p, q)))
+    other = None if q is None else _lazy(q, len(shape), rows)
+    lazy = gkl.kl(_lazy(p, len(shape), rows), other)
     values = np.empty(shape, lazy.dtype)
     with _client(address) as client, score.progress(shape[0]) as bar:
         start = 0
@@ -71,10 +72,11 @@ class _Source:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.column.dtype)
+        dtype: np.dtype[Any] = self.column.dtype
+        return dtype
 
-    def __getitem__(self, rows: Any) -> NDArray[Any]:
-        return readable(self.source, lambda: np.asarray(self.column[rows]))
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
+        return readable(self.source, lambda: np.asarray(self.column[index[0]]))  # of whole rows
 
 
 def _lazy(x: Gaussians, batch_ndim: int, rows: int) -> Gaussian:
@@ -89,7 +91,8 @@ def _lazy(x: Gaussians, batch_ndim: int, rows: int) -> Gaussian:
             return da.from_array(column, chunks, name=False)
         # in each task the column itself, which is small: reading is one task with computing
         column = _Source(column, x.source)
-        return da.from_array(column, chunks, name=False, inline_array=True, meta=np.empty(0, column.dtype))
+        like = np.empty(0, column.dtype)
+        return da.from_array(column, chunks, name=False, inline_array=True, meta=like)
 
     return x.like([array(name, column) for name, column in x.parameters.items()])
 

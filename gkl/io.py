@@ -56,13 +56,16 @@ def atomic_file(
         refuse_irregular(path)
         with named(path):
             file = open(temporary, "xb")  # noqa: SIM115
-        with file:
+        try:
             if os.path.exists(target):
                 shutil.copymode(target, temporary)
             yield file
             with named(path):
                 file.flush()
                 os.fsync(file.fileno())
+        finally:
+            with named(path):  # what is left to write may fail once more
+                file.close()
         with named(path):
             os.replace(temporary, target)
     except BaseException:

@@ -45,10 +45,10 @@ class DataError(ValueError):
     """A file does not hold what it should; the message names the file."""
 
 
-def readable(path: str, load: Callable[[], T]) -> T:
-    """What `load` gives; whatever a damaged file makes a library raise, in words."""
+def readable(path: str, load: Callable[..., T], *args: Any) -> T:
+    """What load(*args) gives; whatever a damaged file makes a library raise, in words."""
     try:
-        return load()
+        return load(*args)
     except (DataError, ImportError):
         raise
     except MemoryError:
@@ -168,12 +168,8 @@ class Gaussians:
             found: NDArray[Any] = x.read(start, stop, rooms[name])
             return found
 
-        return self.like(
-            [
-                readable(self.source, lambda name=name, x=x: part(name, x))
-                for name, x in self.parameters.items()
-            ]
-        )
+        parts = [readable(self.source, part, name, x) for name, x in self.parameters.items()]
+        return self.like(parts)
 
     def only(self, batch_ndim: int, row: int) -> Gaussian:
         """The batch with one row of its first axis everywhere: to look at that one there."""

@@ -324,7 +324,8 @@ def test_a_package_that_is_missing(run, tmp_path, kind, module):
 def test_nothing_is_imported_that_is_not_needed(run, tmp_path):
     name = save(tmp_path, "npz", gaussian("var", (23,)).parameters)
     names = "pyarrow", "zarr", "h5py", "dask", "distributed"
-    check = f"import atexit; atexit.register(lambda: print([x for x in {names} if x in sys.modules]))"
+    check = "import atexit; atexit.register(lambda: "
+    check += f"print([x for x in {names} if x in sys.modules]))"
     assert run("score", name, program=prepared(check)).endswith("[]\n")
 
 

@@ -119,7 +119,7 @@ def map_npy(files: dict[str, str]) -> Gaussians:
     for name, path in files.items():
         if (kind := _kind_of(path)) != "npy":
             raise DataError(f"{path}: not an .npy array" + _hint(kind))
-        columns[name] = readable(path, lambda path=path: npy.column(path))
+        columns[name] = readable(path, npy.column, path)
     return _gaussians(columns, ", ".join(files.values()), "")
 
 
@@ -184,7 +184,7 @@ def _gaussians(columns: dict[str, Any], source: str, prefix: str) -> Gaussians:
     made = Gaussians(columns, source, prefix)  # so that what is wrong is seen before
     batch_ndim = len(made.shape) - 1
     read = {
-        name: x if is_cut(name, x, batch_ndim) else readable(source, lambda x=x: np.asarray(x))
+        name: x if is_cut(name, x, batch_ndim) else readable(source, np.asarray, x)
         for name, x in columns.items()
     }
     return Gaussians(read, source, prefix)

@@ -40,7 +40,7 @@ class Column:
         return len(self.shape)
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
-        """Some rows, by a slice without a step or a tuple that begins with one."""
+        """Some rows, by a slice without a step; () for all of an array without axes."""
         raise NotImplementedError
 
     def read(self, start: int, stop: int, room: NDArray[Any] | None) -> NDArray[Any]:

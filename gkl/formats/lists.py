@@ -160,8 +160,8 @@ def _sizes(title: str, kind: pa.DataType, first: Any) -> tuple[tuple[int, ...], 
         if _is_fixed(kind):
             sizes.append(kind.list_size)
         else:
-            lengths = first.value_lengths().drop_null() if first is not None else ()
-            sizes.append(lengths[0].as_py() if len(lengths) else 0)
+            lengths = [] if first is None else first.value_lengths().drop_null().to_pylist()
+            sizes.append(lengths[0] if lengths else 0)
         first = None if first is None else first.flatten()
         kind = kind.value_type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):

@@ -30,7 +30,7 @@ def columns(path: str, choose: Choose) -> dict[str, Parted]:
     """The columns that are chosen."""
     path = os.path.abspath(path) if os.path.isdir(path) else path
     files = sorted(glob(f"{escape(path)}/*.parquet")) if os.path.isdir(path) else [path]
-    metadata = {file: readable(file, lambda file=file: pq.read_metadata(file)) for file in files}
+    metadata = {file: readable(file, pq.read_metadata, file) for file in files}
     schema = metadata[files[0]].schema.to_arrow_schema()
     for file in files:
         if not metadata[file].schema.to_arrow_schema().equals(schema):
@@ -47,7 +47,7 @@ def columns(path: str, choose: Choose) -> dict[str, Parted]:
             stream = file.iter_batches(
                 _rows(metadata[path].row_group(group), name), row_groups=[group], columns=[name]
             )
-            while (batch := readable(path, lambda: next(stream, None))) is not None:
+            while (batch := readable(path, next, stream, None)) is not None:
                 yield batch.column(0)
 
     return list_columns(
@@ -59,7 +59,7 @@ def _rows(group: Any, name: str) -> int:
     """Rows of a batch."""
     leaves = (group.column(i) for i in range(group.num_columns))
     numbers = sum(x.num_values for x in leaves if x.path_in_schema.split(".")[0] == name)
-    return max(1, BATCH_BYTES // 8 * group.num_rows // max(1, numbers))
+    return max(1, BATCH_BYTES // 8 * int(group.num_rows) // max(1, int(numbers)))
 
 
 @contextmanager

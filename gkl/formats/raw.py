@@ -36,13 +36,17 @@ class Map:
         self._read = 0
 
     def fetch(self, part: NDArray[Any]) -> None:
-        """Make the pages of a part present, now and in this thread; give back older ones."""
+        """Make the pages of a contiguous part present, in this thread; give back older ones."""
         self._read += part.nbytes
         if self._read > FORGET:
-            self.memory.madvise(mmap.MADV_DONTNEED)
+            self.forget()
             self._read = part.nbytes
         if part.flags.c_contiguous:
             part.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max(initial=0)
+
+    def forget(self) -> None:
+        """Give all pages back; they come again where they are read."""
+        self.memory.madvise(mmap.MADV_DONTNEED)
 
 
 class Raw(Column):
@@ -85,13 +89,15 @@ class Raw(Column):
         return np.asarray(self._array[rows])
 
     def read(self, start: int, stop: int, room: NDArray[Any] | None) -> NDArray[Any]:
-        """Read into `room`: nothing is mapped that would have to be given back."""
-        if room is None or not self._array.flags.c_contiguous:
-            part = self._array[start:stop]
-            self._map.fetch(part)
-            return part
+        """Read into `room`: no page of the map is touched that would have to be given back."""
+        if room is None:
+            return self[start:stop]
         part = room[: stop - start]
-        left = memoryview(part.reshape(-1).view(np.uint8))
+        if not self._array.flags.c_contiguous:
+            np.copyto(part, self._array[start:stop])
+            self._map.forget()  # the kernel maps many pages around those that were wanted
+            return part
+        left = part.reshape(-1).view(np.uint8).data
         at = self._offset + start * self._array[:1].nbytes
         while left:
             n = os.preadv(self._file, [left], at)

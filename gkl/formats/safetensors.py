@@ -44,7 +44,7 @@ def columns(path: str, choose: Choose) -> dict[str, Raw]:
 
 def _dtype(path: str, name: str, word: str) -> np.dtype[Any]:
     if word == "BF16":
-        return np.dtype(optional("ml_dtypes", path, "safetensors").bfloat16)
+        return np.result_type(optional("ml_dtypes", path, "safetensors").bfloat16)
     if word not in DTYPES:
         raise DataError(f"{path}: {name} has dtype {word}; real numbers up to float64 are wanted")
     return np.dtype(DTYPES[word])
