@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,22 @@ from numpy.typing import NDArray
 
 import gkl
 from gkl import score
-from gkl._core import Gaussian
+from gkl.errors import by_name, computed_in
 from gkl.formats.column import optional
-from gkl.stored import DataError, Gaussians, batch_shape, is_cut, readable
+from gkl.stored import DataError, Gaussians, batch_shape
 
 __all__ = ["divergences"]
+
+CHUNKS = 8  # of those of gkl score in a task: what Dask does for one takes milliseconds
 
 
 def divergences(
     p: Gaussians, q: Gaussians | None, address: str, write: score.Write | None = None
 ) -> NDArray[Any]:
-    """As :func:`gkl.score.divergences`, on the cluster at `address`.
+    """As :func:`gkl.score.divergences`, on the cluster at `address`, "" being one of its own.
+
+    What was not loaded travels as the name of its file; a task reads rows and computes with them,
+    so that nothing comes back but divergences.
 
     Raises
     ------
@@ -36,90 +40,50 @@ def divergences(
     shape = batch_shape(p, q)
     if all(x is None or x.is_shared(len(shape)) for x in (p, q)):
         return score.divergences(p, q, None, write)
-    rows = score.rows_at_a_time(p, q, shape)
-    other = None if q is None else _lazy(q, len(shape), rows)
-    lazy = gkl.kl(_lazy(p, len(shape), rows), other)
-    values = np.empty(shape, lazy.dtype)
+    step = CHUNKS * score.rows_at_a_time(p, q, shape)
+    starts = range(0, shape[0], step)
+    stops = [min(start + step, shape[0]) for start in starts]
+    values = np.empty(shape, computed_in(by_name(p, q).values()))
     with _client(address) as client, score.progress(shape[0]) as bar:
-        start = 0
-        for future in client.compute(list(lazy.to_delayed().reshape(-1))):
-            block = _result(future, address)
-            part = values[start : start + len(block)]
-            part[...] = block
-            start += len(block)
-            future.release()
-            if write:
-                write(part)
-            if bar is not None:
-                bar.update(len(block))
+        try:
+            both = client.scatter([p, q], hash=False)
+            futures = client.map(_block, starts, stops, p=both[0], q=both[1], pure=False)
+            for start, stop in zip(starts, stops, strict=True):
+                values[start:stop] = futures.pop(0).result()
+                if write:
+                    write(values[start:stop])
+                if bar is not None:
+                    bar.update(stop - start)
+        except (DataError, ImportError):
+            raise
+        except Exception as error:
+            raise _refused(address, error) from None
     return values
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A parameter that says which file is damaged; pickled, it is a path and a name."""
-
-    column: Any
-    source: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.column.shape)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = self.column.dtype
-        return dtype
-
-    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        return readable(self.source, lambda: np.asarray(self.column[index[0]]))  # of whole rows
-
-
-def _lazy(x: Gaussians, batch_ndim: int, rows: int) -> Gaussian:
-    """Dask arrays, of blocks of so many rows that whoever computes with them reads."""
-    da = optional("dask.array", "--dask", "dask")
-
-    def array(name: str, column: Any) -> Any:
-        if not is_cut(name, column, batch_ndim):
-            return np.asarray(column)
-        chunks = (rows, *column.shape[1:])
-        if isinstance(column, np.ndarray):
-            return da.from_array(column, chunks, name=False)
-        # in each task the column itself, which is small: reading is one task with computing
-        column = _Source(column, x.source)
-        like = np.empty(0, column.dtype)
-        return da.from_array(column, chunks, name=False, inline_array=True, meta=like)
-
-    return x.like([array(name, column) for name, column in x.parameters.items()])
+def _block(start: int, stop: int, p: Gaussians, q: Gaussians | None) -> NDArray[Any]:
+    """The divergences of some rows."""
+    ndim = len(batch_shape(p, q))
+    pair: Any = [None if x is None else x.rows(ndim, start, stop) for x in (p, q)]
+    return np.asarray(gkl.kl(*pair, on_error="nan"))
 
 
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
     distributed = optional("distributed", "--dask", "dask")
-    if address:
-        try:
-            client = distributed.Client(address, set_as_default=False)
-        except Exception as error:
-            raise DataError(f"--dask {address}: {error}") from None
-        with client:
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are raised as well
+    if not address:
+        options: Any = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+        with distributed.LocalCluster(**options) as cluster, _client(cluster) as client:
             yield client
         return
-    quiet: Any = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
-    with (
-        distributed.LocalCluster(**quiet) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
+    try:
+        client = distributed.Client(address, set_as_default=False)
+    except Exception as error:  # OSError, TimeoutError, ValueError of a strange address
+        raise _refused(address, error) from None
+    with client:
         yield client
 
 
-def _result(future: Any, address: str) -> NDArray[Any]:
-    try:
-        return np.asarray(future.result())
-    except (DataError, ImportError, MemoryError):
-        raise
-    except Exception as error:
-        raise DataError(f"--dask {address}".strip() + f": {error}") from None
+def _refused(address: str, error: Exception) -> DataError:
+    return DataError(f"{f'--dask {address}'.strip()}: {str(error) or type(error).__name__}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from math import isqrt, prod
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ class Parted(Column):
         super().__init__((sum(counts), *core), dtype, again)
         self._starts = np.cumsum((0, *counts))
         self._batches, self._fetch = batches, fetch
+        self._lock = Lock()  # of threads of which each wants rows of its own
         self._seek(0)
 
     def _seek(self, row: int) -> None:
@@ -74,20 +76,17 @@ class Parted(Column):
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         start, stop, _ = rows.indices(self.shape[0])
-        if start != self._row:
-            self._seek(start)
         found = []
-        try:
+        with self._lock:
+            if start != self._row:
+                self._seek(start)
             while self._row < start:
                 self._next(start)
             while self._row < stop:
                 found.append(self._next(stop))
-        except BaseException:  # it may come from another thread: where one is, is not known
-            self._row = -1
-            raise
         if len(found) == 1:
             return found[0]
-        return np.concatenate(found) if found else self._left[:0]
+        return np.concatenate(found or [np.empty((0, *self.shape[1:]), self.dtype)])
 
     def read(self, start: int, stop: int, room: NDArray[Any] | None) -> NDArray[Any]:
         """Rows where they are, or joined."""
