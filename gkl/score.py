@@ -32,8 +32,9 @@ __all__ = [
     "statistics",
 ]
 
-CHUNK = 1 << 21  # numbers of parameters that are read at a time: 16 MB of float64
+CHUNK = 1 << 20  # numbers of parameters that are read at a time: two such stay in a cache
 LARGEST = 5  # items that the summary names
+PIECE = 1 << 14  # divergences that are looked through at a time
 
 Write = Callable[[NDArray[Any]], object]  # is given blocks of the result, in order
 
@@ -215,7 +216,11 @@ def statistics(values: NDArray[Any]) -> dict[str, float | str | None]:
     with np.errstate(over="ignore", invalid="ignore"):
         total = values.sum(dtype=np.float64)
         low, high = values.min(), values.max()
-        middle = np.median(values, overwrite_input=True)
+        half = values.size // 2
+        values.partition(half)
+        middle = values[half]
+        if values.size % 2 == 0:
+            middle = np.mean([values[:half].max(), middle], dtype=values.dtype)
     figures = (total / values.size, middle, low, high, total)
     return dict(zip(("mean", "median", "min", "max", "total"), map(_number, figures), strict=True))
 
@@ -223,8 +228,10 @@ def statistics(values: NDArray[Any]) -> dict[str, float | str | None]:
 def _largest(values: NDArray[Any]) -> list[dict[str, Any]]:
     flat = values.reshape(-1)
     best: list[tuple[Any, int]] = []  # value, minus the place: of equals the first comes first
-    for start in range(0, flat.size, CHUNK):
-        part = flat[start : start + CHUNK]
+    for start in range(0, flat.size, PIECE):
+        part = flat[start : start + PIECE]
+        if len(best) == LARGEST and not np.fmax.reduce(part) > best[-1][0]:
+            continue
         part = np.where(np.isnan(part), -1, part)
         k = min(LARGEST, part.size)
         top = np.argpartition(part, -k)[-k:]
