@@ -73,7 +73,7 @@ def _client(address: str) -> Iterator[Any]:
     distributed = optional("distributed", "--dask", "dask")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are raised as well
     if not address:
-        options: Any = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+        options: Any = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
         with distributed.LocalCluster(**options) as cluster, _client(cluster) as client:
             yield client
         return

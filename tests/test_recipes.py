@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import helpers
@@ -45,7 +46,7 @@ def test_recipe(tmp_path, name):
     if name == "Spark":
         if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
             pytest.skip("Spark needs Java")
-        environment = {"SPARK_LOCAL_IP": "127.0.0.1"}
+        environment = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     if name == "Ray Data":
         environment = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     helpers.python(RECIPES[name] + SHOW, tmp_path / "kl.npy", timeout=300, **environment)

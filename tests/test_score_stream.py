@@ -265,7 +265,7 @@ def cluster():
     """The address of a scheduler of two worker processes."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True,
-                                  dashboard_address=None) as cluster:  # fmt: skip
+                                  dashboard_address=":0") as cluster:  # fmt: skip
         yield cluster.scheduler_address
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import mmap
 import os
 import weakref
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,9 @@ class Map:
         """Make the pages of a contiguous part present, in this thread; give back older ones."""
         self._read += part.nbytes
         if self._read > FORGET:
-            self.forget()
+            self.memory.madvise(mmap.MADV_DONTNEED)
             self._read = part.nbytes
-        if part.flags.c_contiguous:
-            part.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max(initial=0)
-
-    def forget(self) -> None:
-        """Give all pages back; they come again where they are read."""
-        self.memory.madvise(mmap.MADV_DONTNEED)
+        part.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max(initial=0)
 
 
 class Raw(Column):
@@ -90,18 +86,22 @@ class Raw(Column):
 
     def read(self, start: int, stop: int, room: NDArray[Any] | None) -> NDArray[Any]:
         """Read into `room`: no page of the map is touched that would have to be given back."""
-        if room is None:
+        if room is None or start == stop:
             return self[start:stop]
-        part = room[: stop - start]
-        if not self._array.flags.c_contiguous:
-            np.copyto(part, self._array[start:stop])
-            self._map.forget()  # the kernel maps many pages around those that were wanted
-            return part
-        left = part.reshape(-1).view(np.uint8).data
-        at = self._offset + start * self._array[:1].nbytes
+        core = self.shape[1:]
+        flat = room.reshape(-1)[: (stop - start) * prod(core)]
+        if self._array.flags.c_contiguous:
+            self._fill(flat, start * prod(core))
+            return flat.reshape(stop - start, *core)
+        for i, run in enumerate(flat.reshape(-1, stop - start)):  # a number of all these rows
+            self._fill(run, i * self.shape[0] + start)
+        return flat.reshape(*core[::-1], stop - start).T
+
+    def _fill(self, part: NDArray[Any], first: int) -> None:
+        """The numbers of the file from this one on."""
+        left, at = part.view(np.uint8).data, self._offset + first * self.dtype.itemsize
         while left:
             n = os.preadv(self._file, [left], at)
             if n == 0:
                 raise DataError(f"{self._path}: truncated while it was read")
             left, at = left[n:], at + n
-        return part
