@@ -149,9 +149,7 @@ class Gaussians:
         """Whether all steps along the first of `batch_ndim` batch axes have the same Gaussians."""
         return not any(is_cut(name, x, batch_ndim) for name, x in self.parameters.items())
 
-    def rows(
-        self, batch_ndim: int, start: int, stop: int, rooms: Rooms | None = None
-    ) -> Gaussian:
+    def rows(self, batch_ndim: int, start: int, stop: int, rooms: Rooms | None = None) -> Gaussian:
         """The part at ``start:stop`` of the first of `batch_ndim` batch axes.
 
         A parameter that the whole batch shares stays whole.  With `rooms`, the same for several

@@ -40,9 +40,7 @@ def columns(path: str, choose: Choose) -> dict[str, Parted]:
 
     def batches(name: str, part: int) -> Iterator[pa.Array]:
         path, group = parts[part]
-        file = pq.ParquetFile(
-            path, metadata=metadata[path], pre_buffer=False, buffer_size=1 << 20
-        )
+        file = pq.ParquetFile(path, metadata=metadata[path], pre_buffer=False, buffer_size=1 << 20)
         with file:
             stream = file.iter_batches(
                 _rows(metadata[path].row_group(group), name), row_groups=[group], columns=[name]
@@ -50,9 +48,7 @@ def columns(path: str, choose: Choose) -> dict[str, Parted]:
             while (batch := readable(path, next, stream, None)) is not None:
                 yield batch.column(0)
 
-    return list_columns(
-        path, choose, schema, counts, batches, (columns, os.path.abspath(path))
-    )
+    return list_columns(path, choose, schema, counts, batches, (columns, os.path.abspath(path)))
 
 
 def _rows(group: Any, name: str) -> int:
