@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import zarr
@@ -15,6 +16,8 @@ __all__ = ["columns"]
 
 def columns(path: str, choose: Choose) -> dict[str, Sliced]:
     """The arrays that are chosen."""
+    # where a chunk is damaged, zarr leaves tasks behind, of which asyncio would speak at the end
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     group = zarr.open_group(path, mode="r")
     names = choose(list(group))
     again = os.path.abspath(path), names
