@@ -25,7 +25,22 @@ cdef object _common_dtype(list arrays):
     if not types:
         return FLOAT64
     common = np.result_type(*types).newbyteorder("=")
+    if common.itemsize == 2 and any(type(x) is float and not _fits(x, common) for x in arrays):
+        return FLOAT32
     return common if gkl_storage(common) >= 0 else FLOAT64
+
+
+cdef bint _fits(double x, object dtype):
+    """Is this number one of a type?"""
+    return float(_converted(x, dtype)) == x
+
+
+cdef object _converted(object x, object dtype):
+    """An array of this type; that a number is beyond it will show as a bad item."""
+    if type(x) is not float:
+        return np.asarray(x, dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(x, dtype)
 
 
 cdef bint _alike(list arrays):
@@ -104,7 +119,7 @@ cdef class _Call:
             dtype = given[1].dtype
         else:
             dtype = _common_dtype(given)
-            self.inputs = [None if x is None else np.asarray(x, dtype) for x in given]
+            self.inputs = [None if x is None else _converted(x, dtype) for x in given]
         self.job.storage = <gkl_type>gkl_storage(dtype)
         result = self.result_type()
         if p.factors is not None and p.kind != GKL_LOW_RANK and p.factors.dtype == result:

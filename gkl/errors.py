@@ -94,7 +94,8 @@ def first_reason(owners: dict[str, Any], item: tuple[int, ...], scale_only: bool
             if scale_only and name == "mean":
                 continue
             at = _At(owner, name, parameter, item)
-            words = at.wrong_number() or (at.not_definite(dtype) if name in SYMMETRIC else "")
+            words = at.wrong_number() or at.rounded(dtype)
+            words = words or (at.not_definite(dtype) if name in SYMMETRIC else "")
             if words:
                 return words
     return _not_found(owners, item, dtype)
@@ -133,6 +134,15 @@ class _At:
             if words:
                 return f"{self.at(i, j)} = {float(row[j])!r} {words}"
         return ""
+
+    def rounded(self, dtype: Any) -> str:
+        """A number that the type of the computation does not have."""
+        if not self.is_number:
+            return ""
+        with np.errstate(over="ignore", under="ignore"):
+            value = self.values.astype(dtype)
+        words = _first_wrong(value, self.name in ("var", "std"))[1]
+        return f"{self.at()} = {float(self.values[0])!r} {words} as {dtype}" if words else ""
 
     def beyond(self) -> str:
         """A scale that is no number as a variance."""

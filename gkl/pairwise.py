@@ -191,9 +191,7 @@ def pairs_kl(
     try:
         first, second = np.broadcast_arrays(first, second)
     except ValueError:
-        raise ValueError(
-            f"i and j do not fit: shapes {np.shape(i)} and {np.shape(j)}"
-        ) from None
+        raise ValueError(f"i and j do not fit: shapes {np.shape(i)} and {np.shape(j)}") from None
     flat = None
     if out is not None:
         if getattr(out, "shape", None) != first.shape:

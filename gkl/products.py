@@ -111,9 +111,7 @@ def _condition(x: _Batch, scale: Any) -> Any:
 
 
 @np.errstate(all="ignore")
-def _by_products(
-    p: Gaussian, q: Gaussian, values: Any, tolerance: float, nthreads: int
-) -> None:
+def _by_products(p: Gaussian, q: Gaussian, values: Any, tolerance: float, nthreads: int) -> None:
     """Blocks of values by products, and by the kernel of pairs where these may be wrong."""
     d = q.dim
     most = max(BLOCK_BYTES // (4 * (d + 1) * (d + 2)), 1)

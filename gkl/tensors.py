@@ -28,29 +28,28 @@ class Gaussian:
     ----------
     structure : str
         ``diag``, ``full`` or ``low_rank``.
-    parameter : str
-        The name of the parameter that carries the scale.
     kind : str
-        ``low_rank`` or that name: what there is to know beside the values.
-    parameters : dict
-        All parameters by name, as given.
+        ``low_rank``, or the name of the parameter that carries the scale.
+    names : tuple of str
+        The names of the parameters, which are attributes; others that the class may have are
+        None.
     """
 
     structure: str
-    parameter: str
     kind: str
-    parameters: dict[str, Any]
+    names: tuple[str, ...]
+    mean: Any
 
-    def __getattr__(self, name: str) -> Any:
-        if name in self.__dict__.get("parameters", {}):
-            return self.parameters[name]
-        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters by name."""
+        return {name: getattr(self, name) for name in self.names}
 
     def like(self, values: Any) -> Any:
         """A Gaussian of the same class, with these values of the same parameters, in order."""
         mean, *rest = values
         made: Any = type(self)
-        return made(mean, **dict(zip(list(self.parameters)[1:], rest, strict=True)))
+        return made(mean, **dict(zip(self.names[1:], rest, strict=True)))
 
     def __repr__(self) -> str:
         shapes = (f"{k}={tuple(getattr(x, 'shape', ()))}" for k, x in self.parameters.items())
@@ -70,11 +69,15 @@ class DiagNormal(Gaussian):
     """
 
     structure = "diag"
+    var: Any = None
+    std: Any = None
+    logvar: Any = None
 
     def __init__(self, mean: Any, *, var: Any = None, std: Any = None, logvar: Any = None) -> None:
-        self.parameter, scale = _only(self, var=var, std=std, logvar=logvar)
-        self.kind = self.parameter
-        self.parameters = {"mean": mean, self.parameter: scale}
+        self.kind, scale = _only(self, var=var, std=std, logvar=logvar)
+        self.names = "mean", self.kind
+        self.mean = mean
+        setattr(self, self.kind, scale)
 
 
 class FullNormal(Gaussian):
@@ -90,13 +93,17 @@ class FullNormal(Gaussian):
     """
 
     structure = "full"
+    cov: Any = None
+    tril: Any = None
+    precision: Any = None
 
     def __init__(
         self, mean: Any, *, cov: Any = None, tril: Any = None, precision: Any = None
     ) -> None:
-        self.parameter, scale = _only(self, cov=cov, tril=tril, precision=precision)
-        self.kind = self.parameter
-        self.parameters = {"mean": mean, self.parameter: scale}
+        self.kind, scale = _only(self, cov=cov, tril=tril, precision=precision)
+        self.names = "mean", self.kind
+        self.mean = mean
+        setattr(self, self.kind, scale)
 
 
 class LowRankNormal(Gaussian):
@@ -113,10 +120,10 @@ class LowRankNormal(Gaussian):
     """
 
     structure = kind = "low_rank"
-    parameter = "var"
+    names = "mean", "factor", "var"
 
     def __init__(self, mean: Any, *, factor: Any, var: Any) -> None:
-        self.parameters = {"mean": mean, "factor": factor, "var": var}
+        self.mean, self.factor, self.var = mean, factor, var
 
 
 def _only(owner: Any, **given: Any) -> tuple[str, Any]:

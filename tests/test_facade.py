@@ -514,3 +514,14 @@ def test_an_instruction_set_that_is_not_here_is_an_import_error(isa):
 def test_the_facade_computes_what_the_twins_do():
     p, q = pair(("std", "logvar"), (6, 5))
     close(gkl.kl(p, q), reference.twin("kl_diag_std_logvar")(*parameters(p, q)), np.float64)
+
+
+def test_numbers_that_the_arrays_type_does_not_have():
+    half = np.zeros((2, 3), np.float16)
+    for var in (1e-10, 1e6, 0.1):
+        expected = gkl.kl(DiagNormal(half.astype(np.float32), var=var))
+        np.testing.assert_array_equal(gkl.kl(DiagNormal(half, var=var)), expected)
+    with pytest.raises(InvalidGaussianError, match=r"p\.var = 1e-50 is not positive as float32"):
+        gkl.kl(DiagNormal(half, var=1e-50))
+    with pytest.raises(InvalidGaussianError, match=r"p\.mean = 1e\+39 is not finite as float32"):
+        gkl.kl(DiagNormal(1e39, var=half + 1))

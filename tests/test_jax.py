@@ -503,7 +503,7 @@ def test_gaussians_are_pytrees():
     leaves, structure = jax.tree.flatten(p)
     again = jax.tree.unflatten(structure, leaves)
     assert (type(again), list(again.parameters)) == (gj.LowRankNormal, ["mean", "factor", "var"])
-    assert (again.parameter, again.kind) == ("var", "low_rank")
+    assert (again.names, again.kind) == (("mean", "factor", "var"), "low_rank")
     none = jax.tree.map(lambda _: None, gj.DiagNormal(0.0, std=1.0))
     assert none.std is None
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(p)]

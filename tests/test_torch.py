@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """gkl.torch: the core's own values and gradients, and every way that torch takes derivatives."""
 
+import doctest
+import importlib
+import pickle
 import warnings
 
 import numpy as np
@@ -55,9 +58,9 @@ def function(p, q):
     is put in, as numerical derivatives do."""
 
     def tame(x):
-        if x.parameter in ("cov", "precision"):
-            return x.like([x.mean, (x.parameters[x.parameter] + x.parameters[x.parameter].mT) / 2])
-        return x.like([x.mean, x.tril.tril()]) if x.parameter == "tril" else x
+        if x.kind in ("cov", "precision"):
+            return x.like([x.mean, (x.parameters[x.kind] + x.parameters[x.kind].mT) / 2])
+        return x.like([x.mean, x.tril.tril()]) if x.kind == "tril" else x
 
     def kl(*values):
         n = len(p.parameters)
@@ -368,8 +371,6 @@ def test_constructors_refuse():
         gt.FullNormal(torch.ones(3), cov=torch.eye(3), tril=torch.eye(3))
     with pytest.raises(ValueError, match="on_error="):
         gt.kl(gt.DiagNormal(0.0, var=1.0), on_error="ignore")
-    with pytest.raises(AttributeError, match="DiagNormal has no 'std'"):
-        gt.DiagNormal(0.0, var=1.0).std  # noqa: B018
 
 
 def test_other_devices_are_an_error():
@@ -392,3 +393,182 @@ def test_upper_triangles_are_not_read(kind):
     matrix = p.parameters[kind]
     other = p.like([p.mean, matrix.tril() + torch.full((3, 3), 7.0, dtype=torch.float64).triu(1)])
     torch.testing.assert_close(gt.kl(p), gt.kl(other), rtol=0, atol=0)
+
+
+def ordinary(mean):
+    """.5 |mean|^2"""
+    return gt.kl(gt.DiagNormal(mean, var=torch.ones(3, dtype=torch.float64)))
+
+
+@pytest.fixture
+def ones():
+    return torch.ones(3, dtype=torch.float64)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+def test_second_derivatives_through_a_weight_of_0(ones):
+    def square(mean):  # (1.5 - 1.5)^2
+        return (ordinary(mean) - 1.5) ** 2
+
+    for hessian in (
+        torch.autograd.functional.hessian(square, ones),
+        torch.func.hessian(square)(ones),
+        torch.func.jacrev(torch.func.jacrev(square))(ones),
+    ):
+        torch.testing.assert_close(hessian, torch.full((3, 3), 2.0, dtype=torch.float64))
+    assert torch.autograd.functional.jvp(ordinary, ones, ones)[1] == 3
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own
+def test_forward_derivatives(ones):
+    with torch.autograd.forward_ad.dual_level():
+        for mean in (ones, ones.clone().requires_grad_()):
+            value = ordinary(torch.autograd.forward_ad.make_dual(mean, ones))
+            assert torch.autograd.forward_ad.unpack_dual(value).tangent == 3
+    assert torch.func.linearize(ordinary, ones)[1](ones) == 3
+    value, slope = torch.func.jvp(
+        lambda m: gt.kl(
+            gt.DiagNormal(m, var=1.0), gt.LowRankNormal(0.0, factor=torch.zeros(3, 1), var=1)
+        ),
+        (torch.ones(2, 3),),
+        (torch.ones(2, 3),),
+    )
+    assert (value.tolist(), slope.tolist()) == ([1.5, 1.5], [3, 3])
+    mean = ones.clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        ordinary,
+        (mean,),
+        check_forward_ad=True,
+        check_batched_grad=True,
+        check_batched_forward_grad=True,
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+@pytest.mark.parametrize(("p", "q"), SOME)
+def test_hessians_forward_over_reverse(p, q):
+    """Which take the Hessian to be symmetric, in matrices, too."""
+    x, y = (tensors(g) for g in pair(p, q, ()))
+    f, values = function(x, y), leaves(x, y)
+    places = tuple(range(len(values)))
+    forward = torch.func.hessian(f, places)(*values)
+    backward = torch.func.jacrev(torch.func.jacrev(f, places), places)(*values)
+    for row, other in zip(forward, backward, strict=True):
+        for a, b in zip(row, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
+
+
+def test_second_derivatives_read_the_lower_triangle_and_stay_in_range():
+    precision = torch.tensor([[1.0, 7.0], [0.999999, 1.0]])
+    q = gt.FullNormal(0.0, precision=precision)
+    hessian = torch.func.jacrev(torch.func.jacrev(lambda m: gt.kl(gt.DiagNormal(m, var=1), q)))
+    expected = torch.tensor([[1, 0.999999], [0.999999, 1]])
+    torch.testing.assert_close(hessian(torch.ones(2)), expected)
+    for kind, x in (("logvar", 100.0), ("logvar", -100.0), ("std", 1e-25), ("var", 1e-30)):
+        scale = torch.tensor([x], requires_grad=True)
+        q = gt.DiagNormal(0.0, **{kind: scale.detach().clone()})
+        value = gt.kl(gt.DiagNormal(0.0, **{kind: scale}), q)
+        (grad,) = torch.autograd.grad(value, scale, create_graph=True)
+        (second,) = torch.autograd.grad(grad.sum(), scale)
+        want = {"logvar": 0.5, "std": 2 / x**2, "var": 0.5 / x**2}[kind]
+        torch.testing.assert_close(
+            second.double(), torch.tensor([want]).double(), rtol=1e-5, atol=0
+        )
+
+
+def test_one_bad_item_leaves_the_others_their_second_derivatives():
+    cov = torch.eye(2, dtype=torch.float64).repeat(3, 1, 1)
+    cov[1, 0, 0] = -1
+    mean = torch.ones(3, 2, dtype=torch.float64, requires_grad=True)
+    value = gt.kl(gt.FullNormal(mean, cov=cov), on_error="nan")
+    (grad,) = torch.autograd.grad(value.nan_to_num().sum(), mean, create_graph=True)
+    (second,) = torch.autograd.grad(grad.sum(), mean)
+    torch.testing.assert_close(second[::2], torch.ones(2, 2, dtype=torch.float64))
+
+
+def test_autocast_does_not_reach_the_closed_form():
+    factor = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+
+    def f(mean):
+        return gt.kl(gt.DiagNormal(mean, var=1.0), gt.LowRankNormal(0.0, factor=factor, var=1.0))
+
+    hessian = torch.func.jacrev(torch.func.jacrev(f))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = hessian(torch.ones(3))
+    torch.testing.assert_close(found, torch.linalg.inv(factor @ factor.mT + torch.eye(3)))
+
+
+def test_checkpoints(ones):
+    from torch.utils.checkpoint import checkpoint
+
+    mean = ones.clone().requires_grad_()
+    checkpoint(lambda m: ordinary(2 * m), mean, use_reentrant=False).backward()
+    assert mean.grad.tolist() == [4, 4, 4]
+
+
+def test_traced_values_are_no_constants(ones):
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    batch = torch.ones(2, 3, dtype=torch.float64)
+    assert make_fx(ordinary)(batch)(5 * batch).tolist() == [37.5, 37.5]
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own
+def test_export_with_all_sizes_free():
+    class Module(torch.nn.Module):
+        def forward(self, mean):
+            return gt.kl(gt.DiagNormal(mean, var=2.0))
+
+    free = ({0: torch.export.Dim("n"), 1: torch.export.Dim("d")},)
+    exported = torch.export.export(Module(), (torch.ones(4, 5),), dynamic_shapes=free).module()
+    torch.testing.assert_close(exported(torch.ones(3, 7)), Module()(torch.ones(3, 7)))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own
+def test_func_in_compiled_functions(ones):
+    torch._dynamo.reset()
+
+    def compiled(f):
+        return torch.compile(f, fullgraph=True, backend="aot_eager")
+
+    torch.testing.assert_close(compiled(torch.func.grad(ordinary))(ones), ones)
+    batch = torch.ones(2, 3, dtype=torch.float64)
+    torch.testing.assert_close(compiled(torch.vmap(torch.func.grad(ordinary)))(batch), batch)
+    eye = torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(compiled(torch.func.hessian(ordinary))(ones), eye)
+
+
+def test_numbers_are_of_the_result_s_type():
+    half = torch.zeros(2, dtype=torch.float16)
+    expected = gkl.kl(gkl.DiagNormal(half.numpy(), var=1e-10))
+    np.testing.assert_array_equal(gt.kl(gt.DiagNormal(half, var=1e-10)), expected)
+    p = gt.DiagNormal(torch.zeros(1), var=0.1)
+    q = gt.DiagNormal(torch.zeros(1, dtype=torch.float64), var=1.0)
+    np.testing.assert_allclose(gt.kl(p, q), [0.5 * (0.1 - 1 - np.log(0.1))], rtol=1e-15)
+    assert gt.kl(gt.DiagNormal(torch.zeros(1), var=np.float32(1))) == 0
+
+
+def test_errors_speak_of_what_was_given():
+    with pytest.raises(gkl.InvalidGaussianError, match=r"4 of 4 .*p\.var\[1\] = -1"):
+        gt.kl_per_dim(gt.DiagNormal(torch.zeros(4, 3), var=torch.tensor([1.0, -1, 1])))
+    with pytest.raises(gkl.InvalidGaussianError, match=r"p\.var = -1"):
+        gt.kl(gt.DiagNormal(torch.zeros(4, 3), var=-1.0))
+    with pytest.raises(ValueError, match=r"do not fit: shapes p.mean \(3,\), p.cov \(3, 2\)"):
+        gt.kl(gt.FullNormal(torch.ones(3, device="meta"), cov=torch.ones(3, 2, device="meta")))
+    with pytest.raises(TypeError, match="mean is not a dense tensor"):
+        gt.kl(gt.DiagNormal(torch.zeros(4, 3).to_sparse(), var=1.0))
+
+
+def test_the_classes_are_plain_objects():
+    p = gt.DiagNormal(torch.ones(3), var=1.0)
+    p.mean = torch.zeros(3)
+    assert gt.kl(p) == 0
+    again = pickle.loads(pickle.dumps(p))
+    assert gt.kl(again) == 0
+    assert (again.std, again.kind, again.names) == (None, "var", ("mean", "var"))
+    assert repr(again) == "DiagNormal(mean=(3,), var=())"
+
+
+@pytest.mark.parametrize("name", ["gkl.torch", "gkl.torch.divergence", "gkl.torch.distributions"])
+def test_docstrings_run(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0

@@ -182,20 +182,21 @@ def _aligned(x: Any, own: int, ndim: int) -> Any:
 
 
 def _flatten(x: Gaussian) -> Any:
-    return tuple(x.parameters.values()), (x.kind, *x.parameters)
+    return tuple(x.parameters.values()), x.names
 
 
 def _flatten_with_keys(x: Gaussian) -> Any:
-    values, rest = _flatten(x)
-    return [(GetAttrKey(name), value) for name, value in zip(rest[1:], values, strict=True)], rest
+    values, names = _flatten(x)
+    return [(GetAttrKey(name), value) for name, value in zip(names, values, strict=True)], names
 
 
-def _unflatten(structure: Any, rest: Any, values: Any) -> Any:
+def _unflatten(structure: Any, names: Any, values: Any) -> Any:
     """Without a look at the values, which may be anything in a pytree."""
     made = structure.__new__(structure)
-    made.kind, *names = rest
-    made.parameter = names[-1]
-    made.parameters = dict(zip(names, values, strict=True))
+    if structure is not LowRankNormal:
+        made.kind = names[1]
+    made.names = names
+    vars(made).update(zip(names, values, strict=True))
     return made
 
 

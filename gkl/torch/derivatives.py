@@ -8,7 +8,7 @@ closed form in torch's operations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,89 +62,88 @@ def mapped(parameters: Sequence[Tensor], dims: Any, p: str, q: str) -> list[Tens
     return [moved(*x) for x in zip(parameters, dims, axes, strict=True)]
 
 
+class Kept(NamedTuple):
+    """What derivatives take: parameters, and the gradients that are wanted, item by item."""
+
+    p: str
+    q: str
+    wanted: Sequence[bool]
+    parameters: Sequence[Tensor]
+    gradients: Sequence[Tensor]
+
+
 def keep(
     ctx: Any, p: str, q: str, wanted: list[bool], parameters: Sequence[Tensor], gradients: Any
 ) -> None:
-    """Keep what derivatives take."""
+    """Give autograd these to keep."""
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*parameters, *gradients)
     ctx.kinds = p, q, wanted
 
 
-def kept(ctx: Any) -> tuple[Any, Any]:
-    """Parameters and gradients."""
-    n = len(ctx.kinds[2])
-    return ctx.saved_tensors[:n], ctx.saved_tensors[n:]
+def kept(ctx: Any) -> Kept:
+    """To be called once: what is kept may have to be fetched, or computed again."""
+    saved, n = ctx.saved_tensors, len(ctx.kinds[2])
+    p, q, wanted = ctx.kinds
+    return Kept(p, q, wanted, saved[:n], saved[n:])
 
 
-def weighted(ctx: Any, weight: Tensor, gradients: Sequence[Tensor]) -> list[Tensor | None]:
+def weighted(k: Kept, weight: Tensor, careful: bool) -> list[Tensor | None]:
     """The gradients of sum(weight * value) in each parameter, None where none is wanted."""
-    left = iter(gradients)
-    found: list[Tensor | None] = []
-    for parameter, is_wanted in zip(kept(ctx)[0], ctx.kinds[2], strict=True):
-        if is_wanted:
-            found.append(_summed(_times(weight, next(left)), parameter))
-        else:
-            found.append(None)
-    return found
+    left = iter(k.gradients)
+    return [
+        _summed(_times(weight, next(left), careful), x) if is_wanted else None
+        for x, is_wanted in zip(k.parameters, k.wanted, strict=True)
+    ]
 
 
-def pulled(ctx: Any, weights: Sequence[Tensor | None]) -> list[Tensor | None]:
+def pulled(k: Kept, weights: Sequence[Tensor | None]) -> list[Tensor | None]:
     """The gradients of sum(weight * output) over value and gradients, in each parameter."""
-    parameters, gradients = kept(ctx)
-    found: list[Tensor | None] = [None] * len(parameters)
+    found: list[Tensor | None] = [None] * len(k.parameters)
     if weights[0] is not None:
-        found = weighted(ctx, weights[0], gradients)
+        found = weighted(k, weights[0], True)
     if any(x is not None for x in weights[1:]):
-        _, pull = torch.func.vjp(_gradients(ctx), *_whole(ctx))[:2]
-        given = (
+        given = [
             torch.zeros_like(g) if w is None else w
-            for w, g in zip(weights[1:], gradients, strict=True)
-        )
-        second = map(_summed, pull(tuple(given)), parameters)
+            for w, g in zip(weights[1:], k.gradients, strict=True)
+        ]
+        second = map(_summed, _second(k, given), k.parameters)
         found = [s if f is None else f + s for f, s in zip(found, second, strict=True)]
     return found
 
 
-def pushed(ctx: Any, tangents: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+def pushed(k: Kept, tangents: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
     """The derivatives of value and gradients along a tangent; all gradients are there."""
-    _, gradients = kept(ctx)
-    whole = _whole(ctx)
-    along = tuple(
-        torch.zeros_like(x) if t is None else t.expand(x.shape).to(x.dtype)
-        for x, t in zip(whole, tangents, strict=True)
-    )
-    slopes = zip(gradients, along, cores(*ctx.kinds[:2]), strict=True)
-    value = sum((g * t).flatten(-n).sum(-1) for g, t, n in slopes)
-    _, second = torch.func.jvp(_gradients(ctx), tuple(whole), along)[:2]
-    return value, *second
+    along = [
+        torch.zeros_like(g) if t is None else t.expand(g.shape).to(g.dtype)
+        for g, t in zip(k.gradients, tangents, strict=True)
+    ]
+    slopes = zip(k.gradients, along, cores(k.p, k.q), strict=True)
+    value = sum((g * t).sum(tuple(range(-n, 0))) for g, t, n in slopes)
+    return value, *_second(k, along)  # the Hessian is symmetric
 
 
-def _whole(ctx: Any) -> list[Tensor]:
-    """The parameters of every item, in the type of the results."""
-    p, q, _ = ctx.kinds
-    parameters, gradients = kept(ctx)
-    shapes = whole_shapes([x.shape for x in parameters], p, q)
-    return [x.expand(s).to(gradients[0].dtype) for x, s in zip(parameters, shapes, strict=True)]
-
-
-def _gradients(ctx: Any) -> Any:
-    """The function that gives the gradients of the closed form."""
-    p, q, wanted = ctx.kinds
+def _second(k: Kept, along: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The Hessian of every item times vectors, by the closed form."""
+    shapes = whole_shapes([x.shape for x in k.parameters], k.p, k.q)
+    dtype = k.gradients[0].dtype
+    whole = [x.expand(s).to(dtype) for x, s in zip(k.parameters, shapes, strict=True)]
 
     def total(*parameters: Tensor) -> Tensor:
-        return kl(parameters, p, q).sum()
+        return kl(parameters, k.p, k.q).sum()
 
-    return torch.func.grad(total, argnums=tuple(i for i, x in enumerate(wanted) if x))
+    wrt = tuple(i for i, x in enumerate(k.wanted) if x)
+    with torch.autocast("cpu", enabled=False):
+        _, pull = torch.func.vjp(torch.func.grad(total, wrt), *whole)[:2]
+        return pull(tuple(along))
 
 
-def _times(weight: Tensor, gradient: Tensor) -> Tensor:
-    """An item of weight 0 counts as 0, whatever its gradient: it may be one that is bad."""
-    whole = weight.reshape(weight.shape + (1,) * (gradient.ndim - weight.ndim))
-    seen = is_plain(weight) and not torch._C._are_functorch_transforms_active()
-    if seen and bool(weight.all()):
-        return whole * gradient
-    return torch.where(whole == 0, 0.0, whole * gradient)
+def _times(weight: Tensor, gradient: Tensor, careful: bool) -> Tensor:
+    """With care, an item of weight 0 counts as 0 though its gradient be NaN: a bad one."""
+    weight = weight.reshape(weight.shape + (1,) * (gradient.ndim - weight.ndim))
+    if careful:
+        gradient = torch.where((weight == 0) & ~gradient.isfinite(), 0.0, gradient)
+    return weight * gradient
 
 
 def _summed(gradient: Tensor, parameter: Tensor) -> Tensor:

@@ -36,8 +36,8 @@ def kl_divergence(p: td.Distribution, q: td.Distribution) -> Tensor:
     Returns
     -------
     Tensor, the batch's shape
-        In nats; a Gaussian whose divergence is undefined, which torch lets pass under
-        ``validate_args=False``, gives NaN, as there.
+        In nats; float32 also for float16 distributions.  A Gaussian with a parameter that is not
+        finite, or not positive where it must be, gives NaN: torch's formula may give 0 or inf.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def kl_divergence(p: td.Distribution, q: td.Distribution) -> Tensor:
 
     Notes
     -----
-    Accuracy, gradients and transforms are those of :func:`gkl.torch.kl`.
+    Accuracy and derivatives are those of :func:`gkl.torch.kl`.
 
     Examples
     --------

@@ -25,8 +25,9 @@ PLACES_Q = dict.fromkeys(CORES, (3, 4)) | {"low_rank": (3, 6, 4), "": ()}
 
 def evaluate(
     parameters: Sequence[Tensor], p: str, q: str, wanted: Sequence[bool], raises: bool
-) -> list[Tensor]:
-    """The value, and item by item its gradients in some of the parameters, from the core."""
+) -> tuple[list[Tensor], int]:
+    """The value, and item by item its gradients in some of the parameters, from the core; and how
+    many items are bad."""
     arrays = [_array(x) for x in parameters]
     pair = _pair(arrays, p, q)
     if any(wanted):
@@ -37,7 +38,7 @@ def evaluate(
         found, bad, _ = _core.evaluate("value", *pair, (0,), None, None, 0)
     if bad and raises:
         refuse_nan(*pair, found[0], found[0])
-    return [torch.from_numpy(x) for x in found]
+    return [torch.from_numpy(x) for x in found], bad
 
 
 def _spread(

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from gkl.torch.derivatives import (
     batch_shape,
@@ -27,6 +29,7 @@ from gkl.torch.derivatives import (
     whole_shapes,
 )
 from gkl.torch.evaluation import evaluate
+from gkl.torch.formula import kl as formula
 
 __all__ = ["apply"]
 
@@ -35,13 +38,18 @@ def apply(parameters: Sequence[Tensor], p: str, q: str, raises: bool) -> Tensor:
     """KL(p || q) of every item, by the way that fits where the caller is."""
     grad = torch.is_grad_enabled()
     wanted = [grad and x.requires_grad for x in parameters]
-    if torch.compiler.is_compiling() or not is_plain(*parameters):
+    transformed = torch._C._are_functorch_transforms_active()
+    if torch.compiler.is_compiling():
+        if transformed:  # which know nothing of operators there
+            return formula(parameters, p, q)
         return operator(list(parameters), p, q, wanted, raises)[0]
-    if torch._C._are_functorch_transforms_active():  # a tensor does not know of outer transforms
+    if transformed or forward_ad._current_level >= 0:  # a tensor does not know of outer levels
         return Divergence.apply(p, q, [True] * len(parameters), raises, *parameters)[0]
+    if is_in_torch_dispatch_mode() or torch.jit.is_tracing() or not is_plain(*parameters):
+        return operator(list(parameters), p, q, wanted, raises)[0]
     if any(wanted):
         return Plain.apply(p, q, wanted, raises, *parameters)
-    return evaluate(parameters, p, q, wanted, raises)[0]
+    return evaluate(parameters, p, q, wanted, raises)[0][0]
 
 
 class Plain(torch.autograd.Function):
@@ -51,18 +59,20 @@ class Plain(torch.autograd.Function):
     def forward(
         ctx: Any, p: str, q: str, wanted: list[bool], raises: bool, *parameters: Tensor
     ) -> Tensor:
-        value, *gradients = evaluate(parameters, p, q, wanted, raises)
+        (value, *gradients), bad = evaluate(parameters, p, q, wanted, raises)
         keep(ctx, p, q, wanted, parameters, gradients)
+        ctx.bad = bad
         return value
 
     @staticmethod
     def backward(ctx: Any, weight: Tensor | None) -> Any:
-        parameters, gradients = kept(ctx)
+        k = kept(ctx)
         if weight is None:
-            return (None,) * (4 + len(parameters))
+            return (None,) * (4 + len(k.parameters))
         if torch.is_grad_enabled():  # the same gradients, but such as have derivatives
-            _, *gradients = Divergence.apply(*ctx.kinds, False, *parameters)
-        return None, None, None, None, *weighted(ctx, weight, gradients)
+            gradients = Divergence.apply(k.p, k.q, k.wanted, False, *k.parameters)[1:]
+            k = k._replace(gradients=gradients)
+        return None, None, None, None, *weighted(k, weight, ctx.bad > 0)
 
 
 class Divergence(torch.autograd.Function):
@@ -72,7 +82,7 @@ class Divergence(torch.autograd.Function):
     def forward(
         p: str, q: str, wanted: list[bool], raises: bool, *parameters: Tensor
     ) -> tuple[Tensor, ...]:
-        return tuple(evaluate(parameters, p, q, wanted, raises))
+        return tuple(evaluate(parameters, p, q, wanted, raises)[0])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, ...]) -> None:
@@ -82,11 +92,11 @@ class Divergence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *weights: Tensor | None) -> Any:
-        return None, None, None, None, *pulled(ctx, weights)
+        return None, None, None, None, *pulled(kept(ctx), weights)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
-        return pushed(ctx, tangents[4:])
+        return pushed(kept(ctx), tangents[4:])
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[tuple[Tensor, ...], int]:
@@ -100,7 +110,7 @@ def operator(
     parameters: list[Tensor], p: str, q: str, wanted: list[bool], raises: bool
 ) -> list[Tensor]:
     """The same for ``torch.compile``, which sees names and shapes alone."""
-    return evaluate(parameters, p, q, wanted, raises)
+    return evaluate(parameters, p, q, wanted, raises)[0]
 
 
 @operator.register_fake
@@ -120,7 +130,7 @@ def _keep(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
 
 
 def _pull(ctx: Any, weights: list[Tensor | None]) -> Any:
-    return pulled(ctx, weights), None, None, None, None
+    return pulled(kept(ctx), weights), None, None, None, None
 
 
 operator.register_autograd(_pull, setup_context=_keep)
