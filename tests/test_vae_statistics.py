@@ -186,6 +186,9 @@ def test_errors_of_statistics():
     found = over((p, None), (p[:0], None))
     assert found.count == 300
     with pytest.raises(ValueError, match=r"3 columns of 1 dimensions do not fit .* 5 of 1"):
+        found.update(posteriors(d=3)[:0])
+    assert over((posteriors(d=3)[:0], None), (p, None)).count == 300  # fixes no dimensions
+    with pytest.raises(ValueError, match=r"3 columns of 1 dimensions do not fit .* 5 of 1"):
         found.update(posteriors(d=3))
     with pytest.raises(ValueError, match="1 columns of 5 dimensions do not fit"):
         found.merge(over((gaussian("cov", (3,), 5), None)))
@@ -240,6 +243,18 @@ def test_a_constant_mean_is_not_active():
     assert units([[1.0, 2.0]]).var.tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("chunk", [1, 1 << 16])
+def test_variances_beyond_float64_are_infinite(chunk, monkeypatch):
+    monkeypatch.setattr(statistics, "CHUNK", chunk)
+    far, near = [[1.7e308, 0.0], [-1.7e308, 2.0]], [[0.0, 1.0]]
+    merged = units(far).merge(units(far))
+    for found in (units(far), units(near, far, near), units(far, far), merged):
+        assert found.var[0] == np.inf
+        assert np.isfinite(found.var[1])
+        assert found.active.all()
+    assert units([[1e200], [-1e200]]).var.tolist() == [np.inf]
+
+
 def test_workers_can_be_sent_and_stay_as_they_are():
     a, b = units([[1.0], [2.0]]), pickle.loads(pickle.dumps(units([[4.0]])))
     assert a.merge(b) is a
@@ -257,6 +272,7 @@ def test_errors_of_active_units():
     mean[1, 2, 0] = np.nan
     for wrong, error, words in (
         (np.zeros((4, 2)), ValueError, "mean has 2 dimensions, those before 3"),
+        (np.zeros((0, 2)), ValueError, "mean has 2 dimensions, those before 3"),
         (mean, ValueError, r"mean\[1, 2, 0\] = nan is not finite"),
         (np.array([0, np.inf, 0]), ValueError, r"mean\[1\] = inf is not finite"),
         (1.0, ValueError, "mean is a single number"),
@@ -264,5 +280,10 @@ def test_errors_of_active_units():
     ):
         with pytest.raises(error, match=words):
             found.update(wrong)
+    with pytest.raises(ValueError, match="mean has 2 dimensions, those before 3"):
+        found.merge(units(np.zeros((4, 2))))
     assert found.count == 4
+    for threshold in (np.nan, np.inf, -1.0):
+        with pytest.raises(ValueError, match=f"threshold is {threshold}, and has to be a finite"):
+            vae.ActiveUnits(threshold)
     assert units(np.zeros((0, 3)), np.zeros((0, 2))).count == 0

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gkl import lazy
+from gkl import lazy, tensors
 from gkl._core import Gaussian
 from gkl.divergence import checked, kl, kl_per_dim
 from gkl.gradients import kl_and_grad
@@ -61,7 +61,8 @@ def objective_and_grad(
     ValueError
         Shapes that do not fit, an empty batch, `balance` beyond 0 and 1 or without a q.
     TypeError
-        A scheme of dimensions, and p or q is not a DiagNormal; Dask arrays.
+        A scheme of dimensions, and p or q is not a DiagNormal; Gaussians of tensors or Dask
+        arrays; a `scheme` that is none.
 
     Notes
     -----
@@ -82,7 +83,15 @@ def objective_and_grad(
     >>> float(value), grad_p.mean[:, 0], grad_q.mean
     (1.2525, array([0.125, 0.25 ]), array([-1.125 , -0.0375]))
     """
+    for name, x in (("p", p), ("q", q)):
+        if isinstance(x, tensors.Gaussian):
+            raise TypeError(
+                f"{name} is a Gaussian of tensors, which go through functions of KL values: "
+                "vae.free_bits(gkl.torch.kl_per_dim(p), ...), vae.beta(gkl.torch.kl(p), ...)"
+            )
     checked(p, q, "raise", threads)
+    if not isinstance(scheme, Scheme):
+        raise TypeError(f"scheme is {scheme!r}, not a Scheme such as vae.Beta(0.5)")
     if lazy.wanted(p, q):
         raise TypeError("objective_and_grad takes no Dask arrays: compute them first")
     if balance is not None:

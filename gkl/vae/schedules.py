@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 __all__ = ["CyclicalSchedule", "LinearSchedule"]
 
@@ -40,6 +41,7 @@ class LinearSchedule:
     def __post_init__(self) -> None:
         _at_least("steps", self.steps, 1)
         _at_least("delay", self.delay, 0)
+        _finite(self)
 
     def __call__(self, step: int) -> float:
         _at_least("step", step, 0)
@@ -83,6 +85,7 @@ class CyclicalSchedule:
             _at_least("cycles", self.cycles, 1)
         if not 0 < self.ramp <= 1:
             raise ValueError(f"ramp is {self.ramp!r}, and has to be above 0 and at most 1")
+        _finite(self)
 
     def __call__(self, step: int) -> float:
         _at_least("step", step, 0)
@@ -94,6 +97,12 @@ class CyclicalSchedule:
 def _at_least(name: str, x: int, least: int) -> None:
     if not x >= least:
         raise ValueError(f"{name} is {x!r}, and has to be at least {least}")
+
+
+def _finite(schedule: LinearSchedule | CyclicalSchedule) -> None:
+    for name, x in (("start", schedule.start), ("stop", schedule.stop)):
+        if not isfinite(x):
+            raise ValueError(f"{name} is {x!r}, and has to be finite")
 
 
 def _between(start: float, stop: float, share: float) -> float:

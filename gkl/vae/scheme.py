@@ -17,9 +17,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gkl import tensors
+from gkl._core import Gaussian
+
 __all__ = ["Scheme"]
 
-NUMPY = (np.ndarray, np.generic)  # not a union, into which torch.compile does not look
+# not unions, into which torch.compile does not look
+NUMPY = (np.ndarray, np.generic)
+GAUSSIANS = (Gaussian, tensors.Gaussian)
 
 
 class Scheme:
@@ -56,7 +61,7 @@ class Scheme:
 
     @property
     def factor(self) -> float:
-        """What multiplies the objective."""
+        """What multiplies the objective; 0 of infinity is 0, so that annealing can start there."""
         raise NotImplementedError
 
     def f(self, x: Any) -> Any:
@@ -78,14 +83,15 @@ class Scheme:
         Returns
         -------
         scalar
-            Of the type of `kl`.  Sums over NumPy arrays are in float64.
+            Of the type of `kl`; float64 for integers of NumPy.  NumPy arrays are summed in
+            float64, tensors as their own ``mean`` and ``sum`` do.
 
         Raises
         ------
         ValueError
             No items, or no axis of dimensions.
         TypeError
-            Not real numbers.
+            Not real numbers: also Gaussians in place of their divergences.
         """
         kl = _values(kl)
         return self._value(kl, self._inner(kl))
@@ -104,7 +110,7 @@ class Scheme:
         x = self._inner(kl)
         value = self._value(kl, x)
         each = self.factor / prod(self._shape(kl))
-        weight = np.multiply(self.slope(x), each, dtype=kl.dtype)
+        weight = np.multiply(self._for_factor(self.slope(x)), each, dtype=kl.dtype)
         if self.after_mean:
             return value, np.broadcast_to(weight if self.per_dim else weight[0], kl.shape)
         return value, weight.reshape(kl.shape)
@@ -117,7 +123,11 @@ class Scheme:
 
     def _sum(self, x: Any) -> Any:
         columns = self.f(x) if self.after_mean else _mean(self.f(x))
-        return self.factor * columns.sum()
+        return self.factor * self._for_factor(columns.sum())
+
+    def _for_factor(self, x: Any) -> Any:
+        """What the factor can multiply: 0 times infinity is NaN. NaN itself stays."""
+        return x if self.factor else x.clip(0, 0)
 
     def _inner(self, kl: Any) -> Any:
         """What f is applied to: items by columns, or means of the columns."""
@@ -135,18 +145,20 @@ class Scheme:
 
 
 def _values(kl: Any) -> Any:
-    """An array of floating numbers, or a tensor as it is."""
-    if hasattr(kl, "reshape") and not isinstance(kl, NUMPY):
-        return kl
-    kl = np.asarray(kl)
-    if kl.dtype.kind not in "fiu":
-        raise TypeError(f"kl has dtype {kl.dtype}; real numbers are wanted")
-    return kl if kl.dtype.kind == "f" else kl.astype(float)
+    """An array or a tensor, of floating numbers."""
+    if isinstance(kl, GAUSSIANS):
+        raise TypeError(f"kl is a {type(kl).__name__}; its KL values are wanted, as of gkl.kl")
+    is_tensor = hasattr(kl, "reshape") and not isinstance(kl, NUMPY)
+    kl = kl if is_tensor else np.asarray(kl)
+    name = str(kl.dtype) if is_tensor else kl.dtype.name  # a dtype of torch has no name
+    if "float" not in name and "int" not in name:
+        raise TypeError(f"kl has dtype {name}; real numbers are wanted")
+    return kl if "float" in name else 1.0 * kl
 
 
 def _mean(x: Any) -> Any:
-    """Of each column; a long sum in float32 would lose digits."""
+    """Of each column; a long sum in float32 would lose digits, one in float16 overflow."""
     if not isinstance(x, np.ndarray):
-        return x.sum(0) / x.shape[0]
+        return x.mean(0)  # which frameworks take in float32 for 16 bits
     with np.errstate(over="ignore"):
         return x.sum(0, dtype=np.float64) / len(x)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gkl.vae.scheme import Scheme
 
-__all__ = ["Beta", "Capacity", "FreeBits", "balance", "beta", "capacity", "free_bits"]
+__all__ = ["Beta", "Capacity", "FreeBits", "balance", "beta", "capacity", "check", "free_bits"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Beta(Scheme):
     is_linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check("beta", self.beta)
+        check("beta", self.beta)
 
     @property
     def factor(self) -> float:
@@ -68,6 +68,8 @@ class FreeBits(Scheme):
     Kingma et al., "Improving variational inference with inverse autoregressive flow" (2016),
     have the first, of dimensions or groups of them; the clamp of every item is as common.  To have
     groups, sum the values within each: the last axis holds whatever is clamped on its own.
+    So a vector of KL values of items, as of :func:`gkl.kl`, wants ``per_dim=False``: by default
+    it is read as the dimensions of a single item.
 
     Parameters
     ----------
@@ -106,15 +108,15 @@ class FreeBits(Scheme):
     beta: float = 1.0
 
     def __post_init__(self) -> None:
-        _check("nats", self.nats)
-        _check("beta", self.beta)
+        check("nats", self.nats)
+        check("beta", self.beta)
 
     @property
     def factor(self) -> float:
         return self.beta
 
     def f(self, x: Any) -> Any:
-        return x.clip(self.nats)
+        return (x - self.nats).clip(0) + self.nats  # torch.compile specializes on clip's limits
 
     def slope(self, x: Any) -> Any:
         return ~(x < self.nats)  # NaN is not free: it is seen in the gradients
@@ -154,8 +156,8 @@ class Capacity(Scheme):
     after_mean: bool = True
 
     def __post_init__(self) -> None:
-        _check("nats", self.nats)
-        _check("gamma", self.gamma)
+        check("nats", self.nats)
+        check("gamma", self.gamma)
 
     @property
     def factor(self) -> float:
@@ -184,6 +186,8 @@ def free_bits(
     kl: Any, nats: float, *, per_dim: bool = True, after_mean: bool = True, beta: float = 1.0
 ) -> Any:
     """:class:`FreeBits` of KL values: arrays, or tensors that are differentiated through.
+
+    A vector of KL values of items wants ``per_dim=False``: by default it is read as dimensions.
 
     Examples
     --------
@@ -236,11 +240,11 @@ def balance(kl_prior: Any, kl_posterior: Any, alpha: float = 0.8) -> Any:
     >>> vae.balance(kl, kl, 0.75)
     array([0.5, 1.5])
     """
-    _check("alpha", alpha, 1)
+    check("alpha", alpha, 1)
     return alpha * kl_prior + (1 - alpha) * kl_posterior
 
 
-def _check(name: str, x: Any, largest: float = inf) -> None:
+def check(name: str, x: Any, largest: float = inf) -> None:
     """A finite number of at least 0."""
     if not 0 <= x <= largest or x == inf:
         bounds = "a finite number of at least 0" if largest == inf else f"from 0 to {largest}"

@@ -15,6 +15,7 @@ from gkl import lazy
 from gkl._core import Gaussian
 from gkl.divergence import KLTerms, checked, kl, kl_terms
 from gkl.vae.objective import batch_shape
+from gkl.vae.schemes import check
 
 __all__ = ["ActiveUnits", "KLStatistics"]
 
@@ -143,6 +144,8 @@ class KLStatistics:
             )
 
     def _add(self, count: int, columns: int, dim: int, sums: Array) -> None:
+        if not count:
+            return
         self.count += count
         self._dim = dim
         self._sums = sums + (0 if self._sums is None else self._sums)
@@ -158,7 +161,7 @@ class ActiveUnits:
     Parameters
     ----------
     threshold : float
-        Of the variance.
+        Of the variance; a finite number of at least 0.
 
     Attributes
     ----------
@@ -167,8 +170,9 @@ class ActiveUnits:
 
     Notes
     -----
-    The variances are those of :func:`numpy.var` over all data in float64, to rounding, by the
-    updates of Chan et al., "Algorithms for computing the sample variance" (1983).
+    The variances are those over all data in one batch, to rounding in float64, by the updates of
+    Chan et al., "Algorithms for computing the sample variance" (1983).  One whose sum of squares
+    is beyond float64 is inf.
 
     Examples
     --------
@@ -182,6 +186,7 @@ class ActiveUnits:
     """
 
     def __init__(self, threshold: float = 0.01) -> None:
+        check("threshold", threshold)
         self.threshold = threshold
         self.count = 0
         self._origin: Array = np.zeros(0)  # an item: differences from it have lost no digits
@@ -209,6 +214,7 @@ class ActiveUnits:
         if not array.ndim:
             raise ValueError("mean is a single number, and shape (..., d) is wanted")
         d = array.shape[-1]
+        self._check(d)
         rows = array.reshape(prod(array.shape[:-1]), d)
         found = ActiveUnits()
         step = max(1, CHUNK // max(d, 1))
@@ -219,15 +225,17 @@ class ActiveUnits:
                 at = *map(int, np.unravel_index(start + i, array.shape[:-1])), j
                 raise ValueError(f"mean[{', '.join(map(str, at))}] = {x[i, j]} is not finite")
             origin = x[0].copy()
-            x -= origin
-            center = x.mean(0)
-            x -= center
-            found._add(len(x), origin, center, np.einsum("ij,ij->j", x, x))
+            with np.errstate(over="ignore", invalid="ignore"):
+                x -= origin
+                center = x.mean(0)
+                x -= center
+                found._add(len(x), origin, center, np.einsum("ij,ij->j", x, x))
         self.merge(found)
 
     def merge(self, other: ActiveUnits) -> Self:
         """Add all that `other` has seen, such as that of another worker; gives itself."""
         if other.count:
+            self._check(len(other._mean))
             self._add(other.count, other._origin, other._mean, other._squares)
         return self
 
@@ -236,23 +244,28 @@ class ActiveUnits:
         """The variance over the data of the posterior mean, shape (d,)."""
         if not self.count:
             raise ValueError("ActiveUnits has seen no items yet")
-        return self._squares / self.count
+        var = self._squares / self.count
+        var[np.isnan(var)] = np.inf  # all was finite, so infinities met
+        return var
 
     @property
     def active(self) -> NDArray[np.bool_]:
         """Which dimensions are active, shape (d,)."""
         return self.var > self.threshold
 
+    def _check(self, d: int) -> None:
+        if self.count and d != len(self._mean):
+            raise ValueError(f"mean has {d} dimensions, those before {len(self._mean)}")
+
     def _add(self, count: int, origin: Array, mean: Array, squares: Array) -> None:
         if not self.count:
             self.count, self._origin, self._mean, self._squares = count, origin, mean, squares
             return
-        if mean.shape != self._mean.shape:
-            raise ValueError(f"mean has {len(mean)} dimensions, those before {len(self._mean)}")
         total = self.count + count
-        apart = (origin - self._origin) + (mean - self._mean)
-        self._mean = self._mean + apart * (count / total)
-        self._squares = self._squares + squares + apart * apart * (self.count / total * count)
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = (origin - self._origin) + (mean - self._mean)
+            self._mean = self._mean + apart * (count / total)
+            self._squares = self._squares + squares + apart * apart * (self.count / total * count)
         self.count = total
 
 
