@@ -536,6 +536,12 @@ def test_func_in_compiled_functions(ones):
     torch.testing.assert_close(compiled(torch.vmap(torch.func.grad(ordinary)))(batch), batch)
     eye = torch.eye(3, dtype=torch.float64)
     torch.testing.assert_close(compiled(torch.func.hessian(ordinary))(ones), eye)
+    covs = torch.stack([eye, 2 * eye])
+
+    def shared(mean):
+        return gt.kl(gt.FullNormal(mean, cov=eye), gt.FullNormal(0.0, cov=covs)).sum()
+
+    torch.testing.assert_close(compiled(torch.func.grad(shared))(ones), 1.5 * ones)
 
 
 def test_numbers_are_of_the_result_s_type():

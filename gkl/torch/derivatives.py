@@ -24,7 +24,9 @@ __all__ = [
     "mapped",
     "pulled",
     "pushed",
+    "result_type",
     "weighted",
+    "whole",
     "whole_shapes",
 ]
 
@@ -39,6 +41,19 @@ def whole_shapes(shapes: Sequence[Sequence[int]], p: str, q: str) -> list[tuple[
     """Each parameter's shape, repeated over the whole batch."""
     batch = batch_shape(shapes, p, q)
     return [(*batch, *s[len(s) - n :]) for s, n in zip(shapes, cores(p, q), strict=True)]
+
+
+def whole(parameters: Sequence[Tensor], p: str, q: str) -> list[Tensor]:
+    """The parameters repeated over the whole batch, in the type of the results."""
+    shapes = whole_shapes([x.shape for x in parameters], p, q)
+    dtype = result_type(parameters)
+    return [x.expand(s).to(dtype) for x, s in zip(parameters, shapes, strict=True)]
+
+
+def result_type(parameters: Sequence[Tensor]) -> torch.dtype:
+    """What the core gives for parameters of these types."""
+    double = any(x.dtype == torch.float64 for x in parameters)
+    return torch.float64 if double else torch.float32
 
 
 def is_plain(*tensors: Tensor) -> bool:
@@ -125,16 +140,13 @@ def pushed(k: Kept, tangents: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
 
 def _second(k: Kept, along: Sequence[Tensor]) -> Sequence[Tensor]:
     """The Hessian of every item times vectors, by the closed form."""
-    shapes = whole_shapes([x.shape for x in k.parameters], k.p, k.q)
-    dtype = k.gradients[0].dtype
-    whole = [x.expand(s).to(dtype) for x, s in zip(k.parameters, shapes, strict=True)]
 
     def total(*parameters: Tensor) -> Tensor:
         return kl(parameters, k.p, k.q).sum()
 
     wrt = tuple(i for i, x in enumerate(k.wanted) if x)
     with torch.autocast("cpu", enabled=False):
-        _, pull = torch.func.vjp(torch.func.grad(total, wrt), *whole)[:2]
+        _, pull = torch.func.vjp(torch.func.grad(total, wrt), *whole(k.parameters, k.p, k.q))[:2]
         return pull(tuple(along))
 
 

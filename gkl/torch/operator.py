@@ -25,7 +25,9 @@ from gkl.torch.derivatives import (
     mapped,
     pulled,
     pushed,
+    result_type,
     weighted,
+    whole,
     whole_shapes,
 )
 from gkl.torch.evaluation import evaluate
@@ -41,7 +43,7 @@ def apply(parameters: Sequence[Tensor], p: str, q: str, raises: bool) -> Tensor:
     transformed = torch._C._are_functorch_transforms_active()
     if torch.compiler.is_compiling():
         if transformed:  # which know nothing of operators there
-            return formula(parameters, p, q)
+            return formula(whole(parameters, p, q), p, q)
         return operator(list(parameters), p, q, wanted, raises)[0]
     if transformed or forward_ad._current_level >= 0:  # a tensor does not know of outer levels
         return Divergence.apply(p, q, [True] * len(parameters), raises, *parameters)[0]
@@ -118,10 +120,9 @@ def _shapes(
     parameters: list[Tensor], p: str, q: str, wanted: list[bool], raises: bool
 ) -> list[Tensor]:
     shapes = [x.shape for x in parameters]
-    batch, whole = batch_shape(shapes, p, q), whole_shapes(shapes, p, q)
-    double = any(x.dtype == torch.float64 for x in parameters)
-    dtype = torch.float64 if double else torch.float32
-    return [parameters[0].new_empty(s, dtype=dtype) for s in (batch, *compress(whole, wanted))]
+    batch, own = batch_shape(shapes, p, q), whole_shapes(shapes, p, q)
+    dtype = result_type(parameters)
+    return [parameters[0].new_empty(s, dtype=dtype) for s in (batch, *compress(own, wanted))]
 
 
 def _keep(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
