@@ -134,11 +134,12 @@ def in_layout(x, how):
 LAYOUTS = ("C", "F", "unaligned", "every third", "backwards", "every second backwards")
 
 
-def python(program, *args, timeout=60, **environment):
-    """Run a program in a new interpreter; what it prints."""
+def python(program, *args, timeout=60, cwd=None, **environment):
+    """Run a program in a new interpreter, in another folder if one is given; what it prints."""
     run = subprocess.run(
         [sys.executable, "-P", "-c", program, *map(str, args)],
         env=os.environ | environment,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -49,5 +49,7 @@ def test_recipe(tmp_path, name):
         environment = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     if name == "Ray Data":
         environment = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    helpers.python(RECIPES[name] + SHOW, tmp_path / "kl.npy", timeout=300, **environment)
+    # elsewhere: workers of Ray start without -P, and would find the source folder gkl/
+    program = RECIPES[name] + SHOW
+    helpers.python(program, tmp_path / "kl.npy", timeout=300, cwd=tmp_path, **environment)
     np.testing.assert_array_equal(np.load(tmp_path / "kl.npy"), wanted(name))
