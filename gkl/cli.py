@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # names of files may be beyond the encoding
             stream.reconfigure(errors="backslashreplace")
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):
+            signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
     try:
         args = _parser().parse_args(argv)
         report = args.command(args)
@@ -88,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         "logvar), full (cov, tril, precision) or low rank (factor F and var: F F^T + diag(var)). "
         "The prior is N(0, I) unless the file or an option gives another, of any structure, "
         "shared or one for each item.",
-        epilog="An .npz is loaded whole; all else is read in parts and may exceed memory. "
+        epilog="An .npz is loaded whole; all else is read in parts, along the first axis "
+        "of the batch, and may exceed memory, but for the divergences and, of compressed Arrow, a "
+        "record batch. "
         "Of cov, tril and precision the lower triangle alone is read.",
     )
     kinds = ", ".join(x.words.split()[-1].lstrip(".") for x in FORMATS.values())
@@ -245,10 +248,17 @@ def _given(parser: _Parser, args: argparse.Namespace, prefix: str) -> dict[str, 
 def _refuse_input(
     parser: _Parser, option: str, output: str | None, inputs: Iterable[str | None]
 ) -> None:
-    if output and os.path.exists(output):
-        for path in filter(None, inputs):
-            if os.path.exists(path) and os.path.samefile(path, output):
-                parser.error(f"{option} is an input, too: {path}")
+    if output is None:
+        return
+    if not output:
+        parser.error(f"{option} is empty")
+    target = os.path.realpath(output)
+    for path in filter(None, inputs):
+        source = os.path.realpath(path)
+        if os.path.isdir(source) and target.startswith(os.path.join(source, "")):
+            parser.error(f"{option} is within an input: {path}")
+        if os.path.exists(path) and os.path.exists(output) and os.path.samefile(path, output):
+            parser.error(f"{option} is an input, too: {path}")
 
 
 def _ways(which: str) -> str:

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import gkl
 from gkl import score
 from gkl.errors import by_name, computed_in
 from gkl.formats.column import optional
-from gkl.stored import DataError, Gaussians, batch_shape
+from gkl.stored import DataError, Gaussians, batch_shape, readable
 
 __all__ = ["divergences"]
 
@@ -45,27 +47,40 @@ def divergences(
     stops = [min(start + step, shape[0]) for start in starts]
     values = np.empty(shape, computed_in(by_name(p, q).values()))
     with _client(address) as client, score.progress(shape[0]) as bar:
-        try:
-            both = client.scatter([p, q], hash=False)
-            futures = client.map(_block, starts, stops, p=both[0], q=both[1], pure=False)
-            for start, stop in zip(starts, stops, strict=True):
+        with _in_words(address):
+            # pickled here: where a worker cannot open a file, its task says so
+            both = client.scatter(pickle.dumps((p, q)), hash=False)
+            futures = client.map(_block, starts, stops, both=both, source=p.source, pure=False)
+        for start, stop in zip(starts, stops, strict=True):
+            with _in_words(address):
                 values[start:stop] = futures.pop(0).result()
-                if write:
-                    write(values[start:stop])
-                if bar is not None:
-                    bar.update(stop - start)
-        except (DataError, ImportError):
-            raise
-        except Exception as error:
-            raise _refused(address, error) from None
+            if write:
+                write(values[start:stop])
+            if bar is not None:
+                bar.update(stop - start)
     return values
 
 
-def _block(start: int, stop: int, p: Gaussians, q: Gaussians | None) -> NDArray[Any]:
+def _block(start: int, stop: int, both: bytes, source: str) -> NDArray[Any]:
     """The divergences of some rows."""
-    ndim = len(batch_shape(p, q))
-    pair: Any = [None if x is None else x.rows(ndim, start, stop) for x in (p, q)]
-    return np.asarray(gkl.kl(*pair, on_error="nan"))
+    p, q = readable(source, _opened, both)
+    return score.divergences(p, q, None, within=slice(start, stop))
+
+
+@lru_cache(1)
+def _opened(both: bytes) -> Any:
+    return pickle.loads(both)
+
+
+@contextmanager
+def _in_words(address: str) -> Iterator[None]:
+    """What goes wrong on the cluster, of which errors of data tell themselves."""
+    try:
+        yield
+    except (DataError, ImportError):
+        raise
+    except Exception as error:
+        raise _refused(address, error) from None
 
 
 @contextmanager
@@ -73,16 +88,28 @@ def _client(address: str) -> Iterator[Any]:
     distributed = optional("distributed", "--dask", "dask")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are raised as well
     if not address:
-        options: Any = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
-        with distributed.LocalCluster(**options) as cluster, _client(cluster) as client:
+        with _started(distributed) as cluster, _client(cluster) as client:
             yield client
         return
-    try:
+    with _in_words(address):
+        if isinstance(address, str):  # a client of a wrong one would wait for it at the end
+            distributed.comm.addressing.get_address_host_port(address)
         client = distributed.Client(address, set_as_default=False)
-    except Exception as error:  # OSError, TimeoutError, ValueError of a strange address
-        raise _refused(address, error) from None
     with client:
         yield client
+
+
+@contextmanager
+def _started(distributed: Any) -> Iterator[Any]:
+    """A cluster of this machine, whose workers leave a Ctrl-C to this process."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        options: Any = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+        cluster = distributed.LocalCluster(**options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with cluster:
+        yield cluster
 
 
 def _refused(address: str, error: Exception) -> DataError:

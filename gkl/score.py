@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 CHUNK = 1 << 20  # numbers of parameters that are read at a time: two such stay in a cache
+LONGEST = 8 * CHUNK  # of a chunk of a file, that it be read whole
 LARGEST = 5  # items that the summary names
 PIECE = 1 << 14  # divergences that are looked through at a time
 
@@ -125,8 +126,11 @@ def rows_at_a_time(p: Gaussians, q: Gaussians | None, shape: tuple[int, ...]) ->
     """Steps along the first axis of a batch that are read together: whole chunks of the files."""
     both = [x for x in (p, q) if x is not None]
     numbers = max(x.numbers() for x in both)
-    rows = max(1, CHUNK // max(1, prod(shape[1:]) * numbers))
+    row = max(1, prod(shape[1:]) * numbers)
+    rows = max(1, CHUNK // row)
     chunk = max(x.chunk for x in both)
+    if chunk * row > LONGEST:  # better read in part, and again
+        chunk = 1
     return max(chunk, rows // chunk * chunk)
 
 
@@ -140,11 +144,16 @@ def _is_read(p: Gaussians, q: Gaussians | None) -> bool:
 
 
 def divergences(
-    p: Gaussians, q: Gaussians | None, threads: int | None, write: Write | None = None
+    p: Gaussians,
+    q: Gaussians | None,
+    threads: int | None,
+    write: Write | None = None,
+    within: slice = slice(None),
 ) -> NDArray[Any]:
     """KL(p || q) by chunks of the first batch axis, NaN for invalid Gaussians.
 
-    The next chunk is read by a thread while one is computed.
+    The next chunk is read by a thread while one is computed.  `within` is the part of that axis
+    that is wanted.
     """
     shape = batch_shape(p, q)
     ndim = len(shape)
@@ -164,7 +173,8 @@ def divergences(
     rooms: list[tuple[Rooms, Rooms]] = [({}, {}), ({}, {})]  # of one chunk, and of the next
 
     def read(number: int) -> tuple[slice, Any]:
-        rows = slice(number * step, min((number + 1) * step, shape[0]))
+        begin = first + number * step
+        rows = slice(begin, min(begin + step, last))
         own, other = rooms[number % 2]
         pair = p_part(rows.start, rows.stop, own), q_part(rows.start, rows.stop, other)
         return rows, pair
@@ -176,17 +186,19 @@ def divergences(
         values = divergence((p_part(0, 0, {}), q_part(0, 0, {})))
         write(values)
         return values
-    values = np.empty(shape, computed_in(by_name(p, q).values()))
+    first, last, _ = within.indices(shape[0])
+    values = np.empty((last - first, *shape[1:]), computed_in(by_name(p, q).values()))
     step = rows_at_a_time(p, q, shape)
-    count = -(-shape[0] // step)
-    with progress(shape[0]) as bar, ThreadPoolExecutor(1, "gkl-read") as pool:
+    count = -(-(last - first) // step)
+    with progress(last - first) as bar, ThreadPoolExecutor(1, "gkl-read") as pool:
         ahead = pool.submit(read, 0)
         for number in range(count):
             rows, pair = ahead.result()
             if number + 1 < count:
                 ahead = pool.submit(read, number + 1)
-            divergence(pair, values[rows])
-            write(values[rows])
+            part = values[rows.start - first : rows.stop - first]
+            divergence(pair, part)
+            write(part)
             if bar is not None:
                 bar.update(rows.stop - rows.start)
     return values

@@ -55,6 +55,8 @@ def readable(path: str, load: Callable[..., T], *args: Any) -> T:
         raise DataError(f"{path}: not enough memory for what its header announces") from None
     except Exception as error:
         words = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.errno and error.strerror:
+            raise DataError(f"{path}: {error.strerror}") from None
         if "Object arrays" in words or "Python objects" in words:
             raise DataError(f"{path}: holds a pickle, which is never read") from None
         raise DataError(f"{path}: truncated or damaged: {words}") from None

@@ -12,6 +12,7 @@ from program import prepared, score
 import gkl
 from gkl import formats
 from gkl.formats.column import Column
+from gkl.stored import DataError
 
 KINDS = tuple(SUFFIXES)
 
@@ -347,3 +348,56 @@ def test_columns_of_npy_files(tmp_path, order):
         part = columns["var"].read(start, stop, room)
         np.testing.assert_array_equal(part, x[start:stop])
         assert np.shares_memory(part, room)
+
+
+def test_a_folder_is_not_written_into(run, tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "parts").mkdir()
+    save(tmp_path / "parts", "parquet", gaussian("var", (5,)).parameters)
+    before = {path: path.read_bytes() for path in (tmp_path / "parts").iterdir()}
+    for output in (next(iter(before)), tmp_path / "parts" / "new.parquet"):
+        assert "--output is within an input: parts" in run("score", "parts", "-o", output, code=2)
+    assert {path: path.read_bytes() for path in (tmp_path / "parts").iterdir()} == before
+    assert "--output is empty" in run("score", "parts", "-o", "", code=2)
+
+
+def test_parquet_that_is_replaced_while_it_is_read(tmp_path):
+    pytest.importorskip("pyarrow")
+    p = gaussian("var", (5,))
+    path = tmp_path / save(tmp_path, "parquet", p.parameters)
+    found, _ = formats.read(str(path))
+    save(tmp_path, "parquet", gaussian("var", (6,)).parameters)
+    with pytest.raises(DataError, match="has changed while it was read"):
+        found.rows(1, 0, 5)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_two_columns_of_one_name(run, tmp_path, kind):
+    pa = pytest.importorskip("pyarrow")
+    column = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(6)), 3)
+    table = pa.table([column] * 3, names=["mean", "mean", "var"])
+    write(kind, tmp_path / "x", table)
+    assert "has more than one column mean" in run("score", "x", code=1)
+
+
+def test_words_for_sound_files_that_will_not_do(run, tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "none.parquet").mkdir()
+    assert "a folder without files of Parquet" in run("score", "none.parquet", code=1)
+    p = gaussian("var", (3, 0))
+    np.savez(tmp_path / "none.npz", **p.parameters)
+    message = run("score", "none.npz", "-o", "none2.parquet", code=1)
+    assert "a batch of shape (3, 0) cannot be written as Parquet" in message
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        layout = h5py.VirtualLayout((4, 3), "f8")
+        layout[:] = h5py.VirtualSource("elsewhere.h5", "mean", (4, 3))
+        file.create_virtual_dataset("mean", layout)
+        file["var"] = np.ones((4, 3))
+    assert "mean is of elsewhere.h5, which is not there" in run("score", "v.h5", code=1)
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w")
+    for name, x in gaussian("var", (5,)).parameters.items():
+        group.create_array(name, data=x)
+    (tmp_path / "x.zarr" / "README.txt").write_text("of these")
+    assert "Gaussians   5" in run("score", "x.zarr")

@@ -328,3 +328,36 @@ def test_a_cluster_of_its_own_or_none(run, tmp_path):
     without = prepared("import sys; sys.modules['distributed'] = None")
     message = run("score", *source, "--dask", code=1, program=without)
     assert "pip install 'gkl[dask]'" in message
+
+
+@pytest.mark.parametrize("address", ["/tmp", "nonsense://here", "tcp:/tmp"])
+def test_an_address_that_is_none(run, tmp_path, address):
+    """The process ends, too: a client that never was connected would wait for it."""
+    pytest.importorskip("distributed")
+    source = in_files(tmp_path, gaussian("var", (230,)))
+    message = run("score", *source, "--dask", address, code=1)
+    assert f"gkl: error: --dask {address}: " in message
+
+
+def test_a_file_that_workers_do_not_see(run, tmp_path, cluster):
+    source = in_files(tmp_path, gaussian("var", (230,)))
+    gone = prepared("""
+import os
+import distributed
+
+def map_later(self, *args, own=distributed.Client.map, **kwargs):
+    os.unlink("var.npy")
+    return own(self, *args, **kwargs)
+
+distributed.Client.map = map_later
+""")
+    message = run("score", *source, *on_cluster(cluster), "-o", "kl.npy", code=1, program=gone)
+    assert "var.npy: No such file or directory" in message
+    assert not (tmp_path / "kl.npy").exists()
+
+
+def test_a_part_of_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "CHUNK", 20)
+    p = gaussian("var", (23,))
+    found = scoring.divergences(mapped(tmp_path, p), None, None, within=slice(4, 19))
+    np.testing.assert_array_equal(found, gkl.kl(p)[4:19])

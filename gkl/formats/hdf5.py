@@ -39,6 +39,10 @@ def columns(path: str, choose: Choose) -> dict[str, Dataset]:
             raise DataError(f"{path}: {name} is not a dataset")
         if file[name].shape is None:
             raise DataError(f"{path}: {name} is empty")
+        for source in file[name].virtual_sources() if file[name].is_virtual else ():
+            where = os.path.join(os.path.dirname(os.path.abspath(path)), source.file_name)
+            if source.file_name != "." and not os.path.exists(where):
+                raise DataError(f"{path}: {name} is of {source.file_name}, which is not there")
         found[name] = Dataset(file[name], (_column, (*again, name)))
     return found
 

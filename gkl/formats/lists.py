@@ -110,6 +110,8 @@ def columns(
     starts = np.cumsum((0, *counts)).tolist()
     found: dict[str, Parted] = {}
     for name in names:
+        if schema.names.count(name) > 1:
+            raise DataError(f"{path}: has more than one column {name}")
         kind = schema.field(name).type
         sizes, dtype = _sizes(f"{path}: {name}", kind, _first(name, kind, counts, batches))
         d = found[names[0]].shape[-1] if found else 0

@@ -30,6 +30,9 @@ def columns(path: str, choose: Choose) -> dict[str, Parted]:
     """The columns that are chosen."""
     path = os.path.abspath(path) if os.path.isdir(path) else path
     files = sorted(glob(f"{escape(path)}/*.parquet")) if os.path.isdir(path) else [path]
+    if not files:
+        raise DataError(f"{path}: a folder without files of Parquet")
+    found = {file: _identity(file) for file in files}
     metadata = {file: readable(file, pq.read_metadata, file) for file in files}
     schema = metadata[files[0]].schema.to_arrow_schema()
     for file in files:
@@ -40,6 +43,8 @@ def columns(path: str, choose: Choose) -> dict[str, Parted]:
 
     def batches(name: str, part: int) -> Iterator[pa.Array]:
         path, group = parts[part]
+        if _identity(path) != found[path]:
+            raise DataError(f"{path}: has changed while it was read")
         file = pq.ParquetFile(path, metadata=metadata[path], pre_buffer=False, buffer_size=1 << 20)
         with file:
             stream = file.iter_batches(
@@ -49,6 +54,11 @@ def columns(path: str, choose: Choose) -> dict[str, Parted]:
                 yield batch.column(0)
 
     return list_columns(path, choose, schema, counts, batches, (columns, os.path.abspath(path)))
+
+
+def _identity(file: str) -> tuple[int, ...]:
+    state = os.stat(file)
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _rows(group: Any, name: str) -> int:
@@ -63,6 +73,8 @@ def writer(
     file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Iterator[Callable[[NDArray[Any]], object]]:
     """What writes blocks of divergences, as a column ``kl``; deeper batches are nested lists."""
+    if 0 in shape[1:]:
+        raise DataError(f"a batch of shape {shape} cannot be written as Parquet")
     kind = pa.from_numpy_dtype(dtype)
     for n in shape[:0:-1]:
         kind = pa.list_(kind, n)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 
 import zarr
 
@@ -19,7 +20,9 @@ def columns(path: str, choose: Choose) -> dict[str, Sliced]:
     # where a chunk is damaged, zarr leaves tasks behind, of which asyncio would speak at the end
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     group = zarr.open_group(path, mode="r")
-    names = choose(list(group))
+    with warnings.catch_warnings():  # of what lies beside the arrays
+        warnings.simplefilter("ignore")
+        names = choose(list(group))
     again = os.path.abspath(path), names
     found = {}
     for name in names:
