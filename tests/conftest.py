@@ -18,7 +18,7 @@ if not any((ROOT / "gkl").glob("_core*.so")):
     os.environ["PYTHONSAFEPATH"] = "1"
 
 try:
-    import gkl  # noqa: F401
+    from gkl import _core
 except ImportError as error:
     pytest.exit(
         f"cannot import gkl in {sys.executable}: {error}\n"
@@ -33,3 +33,12 @@ def run(tmp_path):
     import program
 
     return functools.partial(program.call, tmp_path)
+
+
+@pytest.fixture(params=_core.isas())
+def isa(request):
+    """Every instruction set of this machine, one after the other."""
+    before = _core.isa()
+    _core.use_isa(request.param)
+    yield request.param
+    _core.use_isa(before)

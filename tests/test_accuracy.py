@@ -53,14 +53,6 @@ needs_wide = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(params=_core.isas())
-def isa(request):
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield request.param
-    _core.use_isa(before)
-
-
 def every_isa():
     """The same for a loop within a test, where the oracle is the larger part of the work."""
     before = _core.isa()

@@ -9,19 +9,11 @@ import numpy as np
 import pytest
 
 import gkl
-from gkl import _core, reference, ufuncs
+from gkl import reference, ufuncs
 
 KINDS = ("var", "std", "logvar")
 METRICS = ("kl", "reverse_kl", "jeffreys", "wasserstein2", "renyi", "bhattacharyya", "hellinger")
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
-
-
-@pytest.fixture(params=_core.isas())
-def isa(request):
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield request.param
-    _core.use_isa(before)
 
 
 def scale(kind, var):

@@ -18,14 +18,6 @@ SUBNORMAL_BOUND = 1.5
 CHUNK = 1 << 20
 
 
-@pytest.fixture(params=_core.isas())
-def isa(request):
-    before = _core.isa()
-    _core.use_isa(request.param)
-    yield request.param
-    _core.use_isa(before)
-
-
 def series(x, coefficients):
     """x^2 (c[0] + c[1] x + ...)"""
     total = np.zeros_like(x)

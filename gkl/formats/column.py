@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Choose", "Column", "Sliced", "optional"]
+__all__ = ["Choose", "Column", "Sliced", "one", "optional"]
 
 Choose: TypeAlias = Callable[[Sequence[str]], Sequence[str]]  # of the names that are there
 
@@ -64,6 +64,11 @@ class Sliced(Column):
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
         return np.asarray(self._array[rows])
+
+
+def one(columns: Any, path: str, names: Sequence[str], name: str) -> Any:
+    """A column of those that were chosen, made again in another process."""
+    return columns(path, lambda _: names)[name]
 
 
 def optional(module: str, path: str, extra: str) -> Any:

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from gkl.formats.column import Choose, Sliced
+from gkl.formats.column import Choose, Sliced, one
 from gkl.stored import DataError
 
 __all__ = ["columns"]
@@ -32,7 +32,7 @@ def columns(path: str, choose: Choose) -> dict[str, Dataset]:
     """The datasets that are chosen."""
     file = h5py.File(path, "r")
     names = choose(list(file))
-    again = os.path.abspath(path), names
+    again = columns, os.path.abspath(path), names
     found = {}
     for name in names:
         if not isinstance(file[name], h5py.Dataset):
@@ -43,9 +43,5 @@ def columns(path: str, choose: Choose) -> dict[str, Dataset]:
             where = os.path.join(os.path.dirname(os.path.abspath(path)), source.file_name)
             if source.file_name != "." and not os.path.exists(where):
                 raise DataError(f"{path}: {name} is of {source.file_name}, which is not there")
-        found[name] = Dataset(file[name], (_column, (*again, name)))
+        found[name] = Dataset(file[name], (one, (*again, name)))
     return found
-
-
-def _column(path: str, names: list[str], name: str) -> Dataset:
-    return columns(path, lambda _: names)[name]

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gkl.errors import MATRICES
-from gkl.formats.column import Choose, Column
+from gkl.formats.column import Choose, Column, one
 from gkl.stored import DataError
 
 __all__ = ["Batches", "Parted", "columns"]
@@ -125,14 +125,8 @@ def columns(
                 yield _numbers(f"{path}: {name}", batch, sizes, row).reshape(-1, *core)
                 row += len(batch)
 
-        function, *args = again
-        call = _column, (function, tuple(args), tuple(names), name)
+        call = one, (*again, tuple(names), name)
         found[name] = Parted(counts, numbers, core, dtype, call, fetch)
-    return found
-
-
-def _column(function: Any, args: tuple[Any, ...], names: Sequence[str], name: str) -> Parted:
-    found: Parted = function(*args, lambda _: names)[name]
     return found
 
 

@@ -9,7 +9,7 @@ import warnings
 
 import zarr
 
-from gkl.formats.column import Choose, Sliced
+from gkl.formats.column import Choose, Sliced, one
 from gkl.stored import DataError
 
 __all__ = ["columns"]
@@ -23,14 +23,10 @@ def columns(path: str, choose: Choose) -> dict[str, Sliced]:
     with warnings.catch_warnings():  # of what lies beside the arrays
         warnings.simplefilter("ignore")
         names = choose(list(group))
-    again = os.path.abspath(path), names
+    again = columns, os.path.abspath(path), names
     found = {}
     for name in names:
         if not isinstance(group[name], zarr.Array):
             raise DataError(f"{path}: {name} is not an array")
-        found[name] = Sliced(group[name], (_column, (*again, name)))
+        found[name] = Sliced(group[name], (one, (*again, name)))
     return found
-
-
-def _column(path: str, names: list[str], name: str) -> Sliced:
-    return columns(path, lambda _: names)[name]
