@@ -8,7 +8,6 @@ from test_pairwise import (
     KINDS,
     METRICS,
     batch,
-    isa,  # noqa: F401
     make_full,
     make_low_rank,
     near,
@@ -44,7 +43,7 @@ def same(found, expected):
 
 @pytest.mark.parametrize("dtype", helpers.FLOATS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_as_sorting_all_values(isa, kind, dtype):  # noqa: F811
+def test_as_sorting_all_values(isa, kind, dtype):
     rng = np.random.default_rng(0)
     for n, m, d in ((1, 1, 1), (5, 300, 3), (130, 77, 20)):
         p, q = batch(rng, kind, n, d, dtype), batch(rng, kind, m, d, dtype)
@@ -91,7 +90,7 @@ def test_every_structure(p_structure, q_structure, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", helpers.FLOATS)
-def test_ties_and_almost_ties(isa, dtype):  # noqa: F811
+def test_ties_and_almost_ties(isa, dtype):
     """Many q with the same divergence, or one that differs by less than the tolerance."""
     rng = np.random.default_rng(3)
     one = batch(rng, "var", 1, 8, dtype)
