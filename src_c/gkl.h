@@ -158,7 +158,7 @@ int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t self,
 
 /* The instruction set in use (the baseline before the first gkl_use_isa), and the ones this binary
  * has for this machine (index order is worst to best, NULL past the end). gkl_use_isa(NULL) takes
- * the best; -1 when there is no such here. */
+ * the best; -1 when there is no such here.  Not while a job runs in another thread. */
 const char *gkl_isa(void);
 const char *gkl_isa_at(int index);
 int gkl_use_isa(const char *name);
