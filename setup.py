@@ -2,6 +2,7 @@
 """Build of the one extension, gkl._core; all that is static stands in pyproject.toml."""
 
 import os
+import re
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,7 @@ from setuptools.errors import CompileError, LinkError
 
 # One rounding for each operation written, on every compiler: the bits of a result depend on it.
 # -g0: the debugging information that CPython's own flags ask for is many times the code.
-GNU_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno"]
-GNU_FLAGS += ["-fno-strict-aliasing", "-fvisibility=hidden", "-g0"]
+GNU_FLAGS = [*Path("src_c/flags").read_text().split(), "-O3", "-g0"]
 GNU_WARNINGS = ["-Wall", "-Wextra", "-Wvla", "-Wshadow"]  # for our own C, not for Cython's
 MSVC_FLAGS = ["/std:c11", "/O2", "/fp:precise"]
 
@@ -103,6 +103,9 @@ def files(*patterns):
 core.sources += files("src_c/*.c")
 if sys.platform == "linux":
     core.libraries += ["dl"]  # glibc before 2.34
-core.depends += files("src_c/**/*.h", "src_c/**/*.def", "gkl/*.pyx", "gkl/*.pxi", "gkl/*.h")
+core.depends += files("src_c/**/*.h", "src_c/**/*.def")
+core.depends += files("gkl/*.pyx", "gkl/*.pxi", "gkl/*.pxd", "gkl/*.h")
 
-setup(ext_modules=[core], cmdclass={"build_ext": BuildExt})
+[version] = re.findall(r'define GKL_VERSION "(.*)"', Path("src_c/gkl.h").read_text())
+
+setup(version=version, ext_modules=[core], cmdclass={"build_ext": BuildExt})

@@ -11,8 +11,9 @@
 from __future__ import annotations
 
 from gkl import _start as _start  # the extension and its instruction set, before all else
-from gkl import ufuncs
+from gkl import c_api, ufuncs
 from gkl._core import DiagNormal, FullNormal, LowRankNormal
+from gkl.c_api import get_include
 from gkl.config import show_config
 from gkl.divergence import (
     KLTerms,
@@ -39,8 +40,10 @@ __all__ = [
     "KLTerms",
     "LowRankNormal",
     "Neighbors",
+    "c_api",
     "cross_entropy",
     "entropy",
+    "get_include",
     "get_num_threads",
     "gmm_kl",
     "inner_product_vectors",

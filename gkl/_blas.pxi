@@ -11,13 +11,6 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.string cimport memset
 
 cdef extern from "blas.h" nogil:
-    ctypedef void (*gkl_blas_function)()
-    ctypedef struct gkl_blas:
-        int ilp64
-        gkl_blas_function *potrf
-        gkl_blas_function *trsm
-        gkl_blas_function *gemm
-    void gkl_use_blas(const gkl_blas *blas)
     void gkl_find_blas_by(int (*find)() noexcept nogil)
     const char *gkl_blas_threads_by()
     ctypedef enum gkl_way:

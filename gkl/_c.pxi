@@ -1,110 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The C core as src_c/gkl.h declares it, and what is set for the process: ISA and threads.
+# What of the C core (c_api.pxd) Python sees: the table, ISA and threads.
 
-cdef extern from "gkl.h" nogil:
-    enum:
-        GKL_MAX_DIMS
-        GKL_MAX_IN
-        GKL_MAX_OUT
-        GKL_WEIGHT
-        GKL_FACTOR_P
-        GKL_FACTOR_Q
-        GKL_NO_MEMORY
-        GKL_NO_KERNEL
-    ctypedef enum gkl_type:
-        GKL_F16
-        GKL_BF16
-        GKL_F32
-        GKL_F64
-    ctypedef enum gkl_kind:
-        GKL_VAR
-        GKL_STD
-        GKL_LOGVAR
-        GKL_UNIT
-        GKL_COV
-        GKL_TRIL
-        GKL_PRECISION
-        GKL_LOW_RANK
-    ctypedef enum gkl_output:
-        GKL_VALUE
-        GKL_PER_DIM
-        GKL_GRAD
-        GKL_TERMS
-        GKL_JEFFREYS
-        GKL_CROSS
-        GKL_ENTROPY
-        GKL_FACTOR
-    ctypedef struct gkl_kernel:
-        const char *name
-        const char *signature
-        gkl_kind p
-        gkl_kind q
-        gkl_output output
-        int weighted
-        int nin
-        int nout
-        int *place
-        int *from_ "from"
-    ctypedef struct gkl_array:
-        char *data
-        const ptrdiff_t *stride
-        ptrdiff_t step
-        ptrdiff_t across
-    ctypedef struct gkl_job:
-        gkl_kind p
-        gkl_kind q
-        gkl_output output
-        gkl_type storage
-        int ndim
-        int nsum
-        const ptrdiff_t *shape
-        ptrdiff_t dim
-        ptrdiff_t rank_p
-        ptrdiff_t rank_q
-        gkl_array *inputs "in"
-        gkl_array *out
-        const ptrdiff_t **index
-        int nthreads
-        int (*poll)() noexcept
-    ctypedef enum gkl_metric:
-        GKL_KL
-        GKL_REVERSE_KL
-        GKL_SYMMETRIC_KL
-        GKL_WASSERSTEIN2
-        GKL_RENYI
-        GKL_BHATTACHARYYA
-        GKL_HELLINGER
-    ctypedef struct gkl_pairwise_job:
-        gkl_metric metric
-        double order
-        gkl_kind p
-        gkl_kind q
-        gkl_type storage
-        ptrdiff_t n
-        ptrdiff_t m
-        ptrdiff_t dim
-        gkl_array *inputs "in"
-        char *state_p
-        char *state_q
-        int nthreads
-        int (*poll)() noexcept
-    ptrdiff_t GKL_NO_SELF
-    int gkl_pairwise(const gkl_pairwise_job *job, void *out, const ptrdiff_t *stride)
-    int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t own, void *value,
-                    ptrdiff_t *index)
-    int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t own,
-                   ptrdiff_t *start, ptrdiff_t **index, double **value)
-    const gkl_kernel *gkl_kernel_at(int index)
-    int gkl_run(const gkl_job *job)
-    ptrdiff_t *gkl_bad_items()
-    const char *gkl_isa()
-    const char *gkl_isa_at(int index)
-    int gkl_use_isa(const char *name)
-    int gkl_scalar_function(const char *name, gkl_type type, ptrdiff_t n, const void *x, void *y)
-    int gkl_threads()
-    void gkl_set_threads(int n)
-    int gkl_set_own_threads(int n)
-    int gkl_has_openmp()
+from cpython.pycapsule cimport PyCapsule_New
+
+C_API = PyCapsule_New(<void *>gkl_get_api(), "gkl._core.C_API", NULL)
+
+
+def c_functions():
+    """Addresses of the functions of gkl.h that take rows, by name."""
+    cdef const gkl_api *api = gkl_get_api()
+    return {
+        "kl_f32": <size_t>api.kl_f32,
+        "kl_f64": <size_t>api.kl_f64,
+        "kl_and_grad_f32": <size_t>api.kl_and_grad_f32,
+        "kl_and_grad_f64": <size_t>api.kl_and_grad_f64,
+    }
+
+
+def c_kinds():
+    """The kinds that they know, as numbers: GKL_VAR, GKL_STD, and so on."""
+    return GKL_VAR, GKL_STD, GKL_LOGVAR, GKL_UNIT, GKL_COV, GKL_TRIL, GKL_PRECISION
 
 
 def isas():

@@ -9,6 +9,8 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from gkl.c_api cimport *
+
 import numpy as np
 
 from gkl.errors import raises, refuse, refuse_asymmetric

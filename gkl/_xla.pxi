@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What gkl.jax has of the core: the custom call that XLA makes, and the rules of shapes.
 
-from cpython.pycapsule cimport PyCapsule_New
-
 cdef extern from "xla_ffi.h" nogil:
     ctypedef struct gkl_xla_error
     ctypedef struct gkl_xla_call

@@ -1,28 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The functions of BLAS and LAPACK that large matrices want, handed in from outside: the core links
- * against neither.  Without them it does everything by itself.
+ * The functions of BLAS and LAPACK that large matrices want, handed in from outside by gkl_use_blas:
+ * the core links against neither.  Without them it does everything by itself.
  */
 #ifndef GKL_BLAS_H
 #define GKL_BLAS_H
 
+#include "gkl.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* Fortran's convention: everything by address, no lengths of strings, integers of 32 bits or, in an
- * ILP64 build, 64.  Each for float, then double. */
-typedef void (*gkl_blas_function)(void); /* cast to what it is before it is called */
-
-typedef struct {
-    int ilp64;
-    gkl_blas_function potrf[2]; /* spotrf, dpotrf, */
-    gkl_blas_function trsm[2];  /* and so on */
-    gkl_blas_function gemm[2];
-} gkl_blas;
-
-/* These from now on in the whole process; NULL: none.  The table is copied. */
-void gkl_use_blas(const gkl_blas *blas);
 
 /* How to get them when they are first wanted: `find` calls gkl_use_blas, or does not.  It is asked
  * again while it gives anything but 0. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * gkl: KL divergence between Gaussians over batches. The one header the outside sees.
+ * gkl: KL divergence between Gaussians over batches. The one header the outside sees, for C11 and
+ * C++11; with Python there is gkl_python.h beside it.
  *
- * A job names a kernel and describes its operands by strides; gkl_run does it, on as many threads
- * as it is given, without a batch-sized temporary. All divergences are in nats.
+ * gkl_kl_f64 and its like take rows that lie one after the other. A job names a kernel and describes
+ * its operands by strides; gkl_run does it, on as many threads as it is given, without a batch-sized
+ * temporary. All divergences are in nats. Any thread may call any function.
  */
 #ifndef GKL_H
 #define GKL_H
@@ -11,8 +13,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The version of gkl, and that of this interface: a new minor appends functions to gkl_api, a new
+ * major changes what was there. */
+#define GKL_VERSION "0.1.0"
+#define GKL_API_MAJOR 1
+#define GKL_API_MINOR 0
+
 #ifdef __cplusplus
 extern "C" {
+#endif
+#ifdef GKL_EXPORTS /* when a shared library is built: these functions, and no others, are its own */
+#pragma GCC visibility push(default)
 #endif
 
 /* The places of the operands: mean and scale of p, then of q, a weight, and further parameters. */
@@ -37,6 +48,38 @@ typedef enum {
 
 /* Is that parameter a matrix? */
 static inline int gkl_has_matrix(gkl_kind kind) { return kind >= GKL_COV && kind <= GKL_PRECISION; }
+
+/* What went wrong with a call, of which the outputs are then unfinished. */
+enum { GKL_NO_MEMORY = 1, GKL_NO_KERNEL = 2, GKL_BAD_ARGUMENT = 3 };
+
+/* ---- rows that lie one after the other ---- */
+
+/* KL(p || q) of n pairs in d dimensions to kl[0], ..., kl[n - 1].  A mean is (n, d), a scale (n, d)
+ * or, of GKL_COV, GKL_TRIL and GKL_PRECISION, (n, d, d), all in C order; GKL_UNIT has neither, and
+ * its pointers are not looked at.  GKL_LOW_RANK is for gkl_run, and so is a Gaussian that is shared
+ * by many.
+ *
+ * Gives the number of bad items, whose results are NaN; 0 when all are good.  Less than 0:
+ * -GKL_NO_KERNEL for a pair that does not exist, -GKL_BAD_ARGUMENT for an n or d below 0 or a pointer
+ * that is NULL (but when n is 0), -GKL_NO_MEMORY.  An output must not overlap anything else.  The
+ * bits are those of gkl_run; threads are used when they pay. */
+ptrdiff_t gkl_kl_f32(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const float *mean_p,
+                     const float *scale_p, const float *mean_q, const float *scale_q, float *kl);
+ptrdiff_t gkl_kl_f64(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const double *mean_p,
+                     const double *scale_p, const double *mean_q, const double *scale_q, double *kl);
+
+/* The same with the gradients of each kl by its own parameters, in their shapes; of these outputs,
+ * kl among them, any may be NULL. */
+ptrdiff_t gkl_kl_and_grad_f32(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d,
+                              const float *mean_p, const float *scale_p, const float *mean_q,
+                              const float *scale_q, float *kl, float *d_mean_p, float *d_scale_p,
+                              float *d_mean_q, float *d_scale_q);
+ptrdiff_t gkl_kl_and_grad_f64(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d,
+                              const double *mean_p, const double *scale_p, const double *mean_q,
+                              const double *scale_q, double *kl, double *d_mean_p,
+                              double *d_scale_p, double *d_mean_q, double *d_scale_q);
+
+/* ---- jobs ---- */
 
 /* What a kernel gives.  Operands in: mean and scale of p, then of q (not when q is GKL_UNIT), then
  * the weight for GKL_GRAD when the job has one, then the factors: of GKL_LOW_RANK its own, of
@@ -98,11 +141,12 @@ typedef struct {
 
 /* Do the job.  0, or GKL_NO_MEMORY, or GKL_NO_KERNEL for a pair that does not exist, or what poll
  * returned (less than 0): outputs are then unfinished. */
-enum { GKL_NO_MEMORY = 1, GKL_NO_KERNEL = 2 };
 int gkl_run(const gkl_job *job);
 
-/* Bad items (KL undefined, results NaN) of this thread's last job. */
+/* Bad items (KL undefined, results NaN) of this thread's last gkl_run. */
 ptrdiff_t *gkl_bad_items(void);
+
+/* ---- every one against every other ---- */
 
 /* What sets two diagonal Gaussians apart, beside the results of gkl_output. */
 typedef enum {
@@ -156,15 +200,15 @@ int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t self, void *
 int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t self, ptrdiff_t *start,
                ptrdiff_t **index, double **value);
 
-/* The instruction set in use (the baseline before the first gkl_use_isa), and the ones this binary
- * has for this machine (index order is worst to best, NULL past the end). gkl_use_isa(NULL) takes
- * the best; -1 when there is no such here.  Not while a job runs in another thread. */
+/* ---- what is set for the process ---- */
+
+/* The instruction set in use, and the ones this binary has for this machine (index order is worst
+ * to best, NULL past the end).  The first who computes takes the best, unless gkl_use_isa was called
+ * before: gkl_use_isa(NULL) takes the best; -1 when there is no such here.
+ * Not while a job runs in another thread. */
 const char *gkl_isa(void);
 const char *gkl_isa_at(int index);
 int gkl_use_isa(const char *name);
-
-/* Scalar functions of the kernels over arrays: "phi", "psi", "log", "exp", "expm1". */
-int gkl_scalar_function(const char *name, gkl_type type, ptrdiff_t n, const void *in, void *out);
 
 /* Threads: the default of the process, and this thread's own, which goes before it (0: none). */
 int gkl_threads(void);
@@ -172,6 +216,61 @@ void gkl_set_threads(int n);
 int gkl_set_own_threads(int n); /* gives the one before */
 int gkl_has_openmp(void);
 
+/* BLAS and LAPACK, by which few large matrices are faster; without, all is done by gkl's own kernels.
+ * Fortran's convention: everything by address, no lengths of strings, integers of 32 bits or, when
+ * ilp64, 64.  Each for float, then double. */
+typedef void (*gkl_blas_function)(void); /* cast to what it is before it is called */
+
+typedef struct {
+    int ilp64;
+    gkl_blas_function potrf[2]; /* spotrf, dpotrf, */
+    gkl_blas_function trsm[2];  /* and so on */
+    gkl_blas_function gemm[2];
+} gkl_blas;
+
+/* These from now on in the whole process; NULL: none.  The table is copied. */
+void gkl_use_blas(const gkl_blas *blas);
+
+/* Scalar functions of the kernels over arrays: "phi", "psi", "log", "exp", "expm1". */
+int gkl_scalar_function(const char *name, gkl_type type, ptrdiff_t n, const void *in, void *out);
+
+/* ---- all of it as a table ---- */
+
+/* For who finds gkl at run time, in Python's capsule (gkl_python.h) or by dlsym.  Whoever was built
+ * against major.minor may use a table of the same major and the same or a later minor. */
+typedef struct {
+    int major, minor;
+    const char *version; /* of gkl */
+    ptrdiff_t (*kl_f32)(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const float *mean_p,
+                        const float *scale_p, const float *mean_q, const float *scale_q, float *kl);
+    ptrdiff_t (*kl_f64)(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const double *mean_p,
+                        const double *scale_p, const double *mean_q, const double *scale_q,
+                        double *kl);
+    ptrdiff_t (*kl_and_grad_f32)(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d,
+                                 const float *mean_p, const float *scale_p, const float *mean_q,
+                                 const float *scale_q, float *kl, float *d_mean_p,
+                                 float *d_scale_p, float *d_mean_q, float *d_scale_q);
+    ptrdiff_t (*kl_and_grad_f64)(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d,
+                                 const double *mean_p, const double *scale_p, const double *mean_q,
+                                 const double *scale_q, double *kl, double *d_mean_p,
+                                 double *d_scale_p, double *d_mean_q, double *d_scale_q);
+    int (*run)(const gkl_job *job);
+    ptrdiff_t *(*bad_items)(void);
+    int (*pairwise)(const gkl_pairwise_job *job, void *out, const ptrdiff_t stride[2]);
+    int (*nearest)(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t self, void *value,
+                   ptrdiff_t *index);
+    int (*within)(const gkl_pairwise_job *job, const double *bound, ptrdiff_t self,
+                  ptrdiff_t *start, ptrdiff_t **index, double **value);
+    const char *(*isa)(void);
+    int (*threads)(void);
+    int (*set_own_threads)(int n);
+} gkl_api;
+
+const gkl_api *gkl_get_api(void);
+
+#ifdef GKL_EXPORTS
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

@@ -139,6 +139,7 @@ void test_pairwise_extremes(void);
 void test_nearest(void);
 void test_pairwise_poll(void);
 void test_gathers(int quick);
+void test_rows(void);
 void test_xla(void);
 
 #endif

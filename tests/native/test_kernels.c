@@ -91,6 +91,32 @@ static void test_list(void) {
     group_end();
 }
 
+/* Nobody has chosen an instruction set yet: the first who computes, many at once, takes the best. */
+static void *first_kl(void *unused) {
+    double mean = 2, var = 1, kl = 0;
+    (void)unused;
+    gkl_kl_f64(GKL_VAR, GKL_UNIT, 1, 1, &mean, &var, NULL, NULL, &kl);
+    return kl == 2 ? (void *)gkl_isa() : NULL;
+}
+
+static void test_first_use(void) {
+    pthread_t thread[8];
+    void *isa[8];
+    int created = 0;
+    for (int i = 0; i < 8; ++i)
+        created += pthread_create(&thread[i], NULL, first_kl, NULL) == 0;
+    for (int i = 0; i < created; ++i)
+        pthread_join(thread[i], &isa[i]);
+    group_begin("first use"); /* only now: it asks for the instruction set, too */
+    const char *best = NULL;
+    for (int i = 0; gkl_isa_at(i); ++i)
+        best = gkl_isa_at(i);
+    check(created == 8, "%d threads", created);
+    for (int i = 0; i < created; ++i)
+        check(isa[i] && best && strcmp(isa[i], best) == 0, "thread %d", i);
+    group_end();
+}
+
 static void test_dispatch(void) {
     group_begin("dispatch");
     const char *before = gkl_isa(), *best = NULL;
@@ -163,6 +189,7 @@ static void test_poll(void) {
 int main(int argc, char **argv) {
     const int quick = getenv("GKL_TEST_QUICK") != NULL; /* under emulation, or sanitized */
     seed(1);
+    test_first_use();
     test_list();
     test_dispatch();
     for (int i = 0; argc > 1 ? i < argc - 1 : gkl_isa_at(i) != NULL; ++i) {
@@ -205,6 +232,7 @@ int main(int argc, char **argv) {
         test_nearest();
         test_pairwise_poll();
         test_gathers(quick);
+        test_rows();
         test_xla();
         test_poll();
         test_fork();
