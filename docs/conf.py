@@ -2,7 +2,7 @@
 """The site: python -m sphinx -W --keep-going -n docs build/docs"""
 
 import sys
-from importlib.metadata import version
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +11,7 @@ sys.path.insert(0, str(DOCS / "extensions"))
 
 project = "gkl"
 author = "the gkl developers"
-release = version("gkl")
+release = metadata.version("gkl")
 html_title = f"gkl {release}"
 
 extensions = [
@@ -20,6 +20,7 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "mathml",
+    "generated",
 ]
 exclude_patterns = ["_generated/*.md"]
 
@@ -30,9 +31,11 @@ myst_heading_anchors = 3
 suppress_warnings = ["toc.empty_glob"]
 
 nitpicky = True
-autodoc_mock_imports = [name for name in ("torch", "jax") if find_spec(name) is None]
+nitpick_ignore_regex = [("py:.*", r"(numpy|scipy)\..*")]  # their pages are elsewhere
+autodoc_mock_imports = [name for name in ("torch",) if find_spec(name) is None]
 autodoc_typehints = "none"  # numpydoc says what a parameter is
 autosummary_generate = True
+templates_path = ["templates"]
 numpydoc_show_class_members = False
 
 html_theme = "furo"
