@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 
 from gkl import ufuncs
 from gkl.reference import diag, full
@@ -80,6 +82,23 @@ def markdown(columns: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+class Drawn(SphinxDirective):
+    """Figures of docs/plots side by side, in the page's colors, with a caption."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        caption = " ".join(self.content)
+        row = nodes.container(classes=["drawn"])
+        for name in self.arguments[0].split():
+            for scheme in ("light", "dark"):
+                uri = f"/_generated/{name}-{scheme}.svg"
+                row += nodes.image(uri=uri, alt=f"{name}: {caption}", classes=[f"only-{scheme}"])
+        return [row, nodes.paragraph("", caption, classes=["drawn-caption"])]
+
+
 def write_all(app: Sphinx) -> None:
     FOLDER.mkdir(exist_ok=True)
     write("command_line.md", command_line())
@@ -89,5 +108,6 @@ def write_all(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("drawn", Drawn)
     app.connect("builder-inited", write_all)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

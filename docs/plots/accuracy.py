@@ -9,7 +9,8 @@ python docs/plots/accuracy.py    writes accuracy-*.svg and accuracy-*.md to docs
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import exact_full
 
 Array = NDArray[Any]
 Errors = dict[str, list[Array]]  # of each formula, by distance
+Pairs = Iterator[tuple[Array, dict[str, Array]]]  # exact values, and those of each formula
 
 DISTANCES = {np.float32: 10.0 ** np.arange(-6.5, 0.6, 0.5),
              np.float64: 10.0 ** np.arange(-15, 0.6, 0.75)}  # fmt: skip
@@ -46,7 +48,7 @@ def relative(found: Array, wanted: Array) -> Array:
     return np.asarray(wide, float)
 
 
-def diagonal(kind: str, dtype: Any) -> Iterator[tuple[Array, dict[str, Array]]]:
+def diagonal(kind: str, dtype: Any) -> Pairs:
     """At each distance the exact values and those of gkl and of the formula."""
     for distance in DISTANCES[dtype]:
         rng = np.random.default_rng(0)
@@ -62,7 +64,7 @@ def diagonal(kind: str, dtype: Any) -> Iterator[tuple[Array, dict[str, Array]]]:
         yield wanted, {"gkl": gkl.kl(p, q), "usual": usual}
 
 
-def full(dtype: Any) -> Iterator[tuple[Array, dict[str, Array]]]:
+def full(dtype: Any) -> Pairs:
     """The same of full covariances, with the two forms that libraries have."""
     for distance in DISTANCES[dtype]:
         rng = np.random.default_rng(1)
@@ -90,75 +92,62 @@ def trace_and_logdet(mean_p: Array, cov_p: Array, mean_q: Array, cov_q: Array) -
     return np.asarray(0.5 * (trace + square - cov_p.shape[-1] + logdet))
 
 
-def measured(make: Callable[[], Any]) -> tuple[Errors, Errors]:
+def measured(pairs: Pairs) -> tuple[Errors, Errors]:
     """Relative errors, and which values are below 0, of each formula at each distance."""
     errors: Errors = {}
     below: Errors = {}
-    for wanted, values in make():
+    for wanted, values in pairs:
         for name, found in values.items():
             errors.setdefault(name, []).append(relative(found, wanted))
             below.setdefault(name, []).append(found < 0)
     return errors, below
 
 
-WORDS = {"gkl": "gkl", "usual": "usual formula", "other": "by Cholesky factors"}
-FULL_WORDS = {**WORDS, "usual": "trace and log-determinants"}
+WORDS = {"gkl": "gkl", "usual": "usual formula"}
+FULL_WORDS = {"gkl": "gkl", "usual": "trace, log det", "other": "Cholesky form"}
 
 
-def paint(figure: Any, panels: dict[str, tuple[Any, Errors]], words: dict[str, str]) -> None:
+def paint(figure: Any, dtype: Any, errors: Errors, words: dict[str, str]) -> None:
     """Medians as lines, up to the worst as bands."""
-    for axes, (title, (dtype, errors)) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
-        x = DISTANCES[dtype]
-        for name, by_distance in errors.items():
-            median, worst = (
-                np.maximum([f(e) for e in by_distance], FLOOR) for f in (np.median, np.max)
-            )
-            color = figures.COLORS[name]
-            axes.fill_between(x, median, worst, color=color, alpha=0.2, linewidth=0)
-            axes.loglog(x, median, color=color, label=words[name])
-        eps = np.finfo(dtype).eps
-        axes.axhline(4 * eps, color=figures.COLORS["roof"], linestyle=":", label="4 eps")
-        axes.set(title=title, xlabel="relative distance of the parameters")
-        axes.set_ylim(eps / 200, 1e4)
-        axes.axhline(1, color=figures.COLORS["roof"], linewidth=0.8)
-    figure.axes[0].set_ylabel("relative error of KL")
-    figure.axes[0].legend(loc="upper right")
+    axes, x, eps = figure.subplots(), DISTANCES[dtype], np.finfo(dtype).eps
+    for name, word in words.items():
+        median, worst = (
+            np.maximum([f(e) for e in errors[name]], FLOOR) for f in (np.median, np.max)
+        )
+        color = figures.COLORS[name]
+        axes.fill_between(x, median, worst, color=color, alpha=0.2, linewidth=0)
+        axes.loglog(x, median, color=color, label=word)
+    axes.axhline(4 * eps, color=figures.COLORS["roof"], linestyle=":", label="4 eps")
+    axes.axhline(1, color=figures.COLORS["roof"], linewidth=0.8)
+    axes.set(xlabel="distance of the parameters", ylabel="relative error of KL")
+    axes.set_ylim(eps / 200, 1e4)
+    axes.legend(loc="upper right")
 
 
-def rows(label: str, dtype: Any, errors: Errors, below: Errors, words: dict[str, str]) -> Any:
-    """Lines of a table: median errors, and how often the value is negative."""
-    for name, by_distance in errors.items():
-        cells = []
-        for distance in SHOWN:
-            i = int(np.argmin(np.abs(np.log(DISTANCES[dtype] / distance))))
-            share = np.mean(below[name][i])
-            negative = f", {100 * share:.0f} % below 0" if share else ""
-            cells.append(f"{np.median(by_distance[i]):.0e}{negative}")
-        yield [f"{label}, {words[name]}", *cells]
+def row(label: str, errors: list[Array], below: list[Array], x: Array) -> list[str]:
+    """A line of the table: median errors, and how often the value is negative."""
+    cells = []
+    for distance in SHOWN:
+        i = int(np.argmin(np.abs(np.log(x / distance))))
+        share = f" ({100 * np.mean(below[i]):.0f} % < 0)" if np.any(below[i]) else ""
+        mantissa, _, exponent = f"{np.median(errors[i]):.0e}".partition("e")
+        cells.append(f"{mantissa}e{int(exponent)}{share}")
+    return [label, *cells]
 
 
 def main() -> None:
-    columns = ["median relative error at the distance", *(f"{x:g}" for x in SHOWN)]
     lines: list[list[str]] = []
-    by_kind = {"var": "variances", "logvar": "log-variances"}
-    for dtype in (np.float32, np.float64):
-        name, panels = np.dtype(dtype).name, {}
-        for kind, title in by_kind.items():
-            errors, below = measured(lambda kind=kind, dtype=dtype: diagonal(kind, dtype))
-            panels[f"{title}, {name}"] = dtype, errors
+    for title, kind in (("variances", "var"), ("log-variances", "logvar"), ("full", "full")):
+        words = FULL_WORDS if kind == "full" else WORDS
+        for dtype in (np.float32, np.float64):
+            pairs = full(dtype) if kind == "full" else diagonal(kind, dtype)
+            errors, below = measured(pairs)
+            name = f"accuracy-{kind}-{np.dtype(dtype).name}"
+            figures.draw(name, partial(paint, dtype=dtype, errors=errors, words=words), (4, 3))
             if dtype is np.float32:
-                lines += rows(title, dtype, errors, below, WORDS)
-        figures.draw(f"accuracy-{name}", lambda f, x=panels: paint(f, x, WORDS), (7.6, 3.2))
-    panels = {}
-    for dtype in (np.float32, np.float64):
-        errors, below = measured(lambda dtype=dtype: full(dtype))
-        panels[f"full covariances, {np.dtype(dtype).name}"] = dtype, errors
-        if dtype is np.float32:
-            lines += rows("full", dtype, errors, below, FULL_WORDS)
-    figures.draw("accuracy-full", lambda f: paint(f, panels, FULL_WORDS), (7.6, 3.2))
-    figures.table("accuracy", columns, lines)
+                lines += [row(f"{title}, {word}", errors[x], below[x], DISTANCES[dtype])
+                          for x, word in words.items()]  # fmt: skip
+    figures.table("accuracy", ["distance", *(f"{x:g}" for x in SHOWN)], lines)
 
 
 if __name__ == "__main__":
