@@ -115,7 +115,7 @@ def test_gradients_in_torch():
             assert ours.shape == theirs.shape
             if theirs.ndim == 3 and "tril" in row[1]:
                 theirs = theirs.tril()
-            elif theirs.ndim == 3 and "factor" not in row[1]:  # of a symmetric matrix: what both triangles have together
+            elif theirs.ndim == 3 and "factor" not in row[1]:  # both triangles of a symmetric one
                 theirs, ours = (x + x.mT for x in (theirs, ours))
             np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
 

@@ -73,7 +73,8 @@ def full(dtype: Any) -> Pairs:
         cov_q = (root @ root.swapaxes(1, 2)).astype(dtype)
         scale = moved(rng, np.ones((MATRICES, MATRIX_DIM)), distance)
         turned = root * scale[..., None]
-        cov_p, mean_p = (turned @ turned.swapaxes(1, 2)).astype(dtype), moved(rng, mean_q, distance)
+        cov_p = (turned @ turned.swapaxes(1, 2)).astype(dtype)
+        mean_p = moved(rng, mean_q, distance)
         arrays = [mean_p, cov_p, mean_q, cov_q]
         pairs = zip(*arrays, strict=True)
         wanted = [exact_full.Wide("cov", m, s, "cov", n, t)["kl"] for m, s, n, t in pairs]

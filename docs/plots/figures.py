@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure
 
 __all__ = ["COLORS", "FOLDER", "draw", "table"]
@@ -22,7 +21,7 @@ def draw(name: str, paint: Callable[[Figure], Any], size: tuple[float, float]) -
     """Write name-light.svg and name-dark.svg: paint(figure), on a transparent ground."""
     FOLDER.mkdir(exist_ok=True)
     for scheme, (ink, grid) in INK.items():
-        colors = {key: ink for key in ("text.color", "axes.labelcolor", "xtick.color")}
+        colors = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color"), ink)
         colors |= {"ytick.color": ink, "axes.edgecolor": ink, "grid.color": grid}
         style = {"font.size": 9, "svg.hashsalt": name, "axes.grid": True, "grid.linewidth": 0.6}
         style |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
@@ -39,5 +38,3 @@ def table(name: str, columns: list[str], rows: list[list[str]]) -> None:
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.md").write_text(text + "\n")
-
-
