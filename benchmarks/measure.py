@@ -3,9 +3,8 @@
 
 python benchmarks/measure.py [--folder DIR] [--quick] [--rounds N] [--patience MINUTES] ...
 
-The other options are those of the tables.  After it, docs/plots/performance.py draws the figures of
-that folder, and tests/test_measured.py says which numbers of README.md and benchmarks/README.md
-are not these.
+The other options are those of the tables; docs/plots/performance.py draws the figures of a
+folder, and tests/test_measured.py names what README.md and benchmarks/README.md have otherwise.
 """
 
 from __future__ import annotations

@@ -19,18 +19,8 @@ import numpy as np
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
-import table
-import table_full
-import table_pairwise
-import table_torch
+import readme  # noqa: E402
 
-FULL_TABLES = (table_full.speeds, table_full.threads)
-TABLES = {
-    "table": table.tables,
-    "table_full": lambda x: [*(f(x["rows"]) for f in FULL_TABLES), table_full.blas(x["blas"])],
-    "table_pairwise": lambda x: [table_pairwise.speeds(x["rows"])],
-    "table_torch": lambda x: [table_torch.speeds(x["rows"])],
-}
 # rows of table.json: the kernel and the output in flops.json
 KERNELS = {"pair-var": ("diag_var", "value"), "pair-logvar": ("diag_logvar", "value"),
            "unit-logvar": ("unit_logvar", "value"), "grad-var": ("diag_var", "grad")}  # fmt: skip
@@ -73,7 +63,7 @@ def diagonal(report: dict[str, Any], flops: dict[str, Any]) -> tuple[list[Point]
 
 
 def full(report: dict[str, Any]) -> tuple[list[Point], Roofs]:
-    """The unrelated pairs, and both yardsticks."""
+    """Batches of unrelated pairs, and both yardsticks."""
     points, gemm, stream = [], dict[str, list[float]](), []
     for row in report["rows"]:
         yardstick = row["amount"] / seconds(row, "yardstick") / 1e9
@@ -81,12 +71,11 @@ def full(report: dict[str, Any]) -> tuple[list[Point], Roofs]:
             gemm.setdefault(row["dtype"], []).append(yardstick)
         else:
             stream.append(yardstick)
-        if row["pair"] == "unrelated":
+        if row["pair"] == "unrelated" and row["rows"] > 1:
             output = "grad" if row["work"].startswith("grad") else "value"
-            label = f"{row['rows']} x {row['dim']}" if row["rows"] == 1 else f"d = {row['dim']}"
             rate = row["flops"] / seconds(row) / 1e9
-            point = Point(row["flops"] / row["bytes"], rate, label, output, row["dtype"])
-            points.append(point)
+            intensity, label = row["flops"] / row["bytes"], f"d = {row['dim']}"
+            points.append(Point(intensity, rate, label, output, row["dtype"]))
     roofs = Roofs(statistics.median(stream), {k: statistics.median(x) for k, x in gemm.items()})
     return points, roofs
 
@@ -98,20 +87,23 @@ def paint(figure: Any, points: list[Point], roofs: Roofs) -> None:
     gray = figures.COLORS["roof"]
     top = max(roofs.gemm.values())
     axes.loglog(x, np.minimum(x * roofs.stream, top), color=gray)
-    axes.text(x[0], x[0] * roofs.stream * 1.2, f"stream {roofs.stream:.0f} GB/s", rotation=0)
+    axes.text(x[0], 0.7 * x[0] * roofs.stream, f"stream {roofs.stream:.0f} GB/s", va="top")
     for dtype, peak in roofs.gemm.items():
         axes.axhline(peak, color=gray, linestyle="-" if dtype == "f64" else "--")
         axes.text(x[0], peak * 1.08, f"gemm {dtype} {peak:.0f} GFLOP/s")
     for output, word in (("value", "value"), ("grad", "value and gradients")):
         for dtype, mark in MARK.items():
             chosen = [p for p in points if (p.output, p.dtype) == (output, dtype)]
-            axes.plot([p.intensity for p in chosen], [p.gflops for p in chosen], mark,
-                      color=COLOR[output], label=f"{word}, {dtype}" if chosen else None)  # fmt: skip
-    for p in points:
-        axes.annotate(p.label, (p.intensity, p.gflops), (6, -9), textcoords="offset points",
-                      fontsize=7, color=COLOR[p.output])  # fmt: skip
+            label = f"{word}, {dtype}" if chosen else None
+            x, y = ([p[i] for p in chosen] for i in (0, 1))
+            axes.plot(x, y, mark, color=COLOR[output], label=label)
+    for p in points:  # pairs' values on the left of their points, all else on the right
+        left = p.output == "value" and not p.label.startswith("unit")
+        place: dict[str, Any] = {"xytext": (-5, 4) if left else (6, -9)}
+        place |= {"ha": "right" if left else "left", "textcoords": "offset points"}
+        axes.annotate(p.label, (p.intensity, p.gflops), **place, fontsize=7, color=COLOR[p.output])
     axes.set(xlabel="operations for each byte", ylabel="GFLOP/s")
-    axes.set_ylim(top=2 * top)
+    axes.set_ylim(min(10, 0.6 * min(p.gflops for p in points)), 2 * top)
     axes.legend(loc="lower right")
 
 
@@ -126,21 +118,22 @@ def circumstances(machine: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else BENCHMARKS / "results"
-    reports = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else readme.RESULTS
+    reports = readme.reports(folder)
+    flops = json.loads((folder / "flops.json").read_text())
     figures.FOLDER.mkdir(exist_ok=True)
-    for name, tables in TABLES.items():
+    for name, tables in readme.TABLES.items():
         parts = ["No measurement of this machine is kept."]
         if name in reports:
             parts = [circumstances(reports[name]["machine"]), *tables(reports[name])]
         (figures.FOLDER / f"performance-{name}.md").write_text("\n\n".join(parts) + "\n")
-    points, stream = diagonal(reports["table"], reports["flops"])
+    points, stream = diagonal(reports["table"], flops)
     of_full, roofs = full(reports["table_full"])
     with_gemm = Roofs(stream, roofs.gemm)
     figures.draw("roofline-diag", partial(paint, points=points, roofs=with_gemm), (5.2, 4))
     figures.draw("roofline-full", partial(paint, points=of_full, roofs=roofs), (5.2, 4))
     counts = [[f"`{name}`", *(f"{x[dtype][output]}" for dtype in MARK for output in COLOR)]
-              for name, x in reports["flops"].items()]  # fmt: skip
+              for name, x in flops.items()]  # fmt: skip
     columns = ["kernel", "value f32", "and gradients", "value f64", "and gradients"]
     figures.table("flops", columns, counts)
 
