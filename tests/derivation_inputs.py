@@ -96,7 +96,7 @@ def matrices(rng):
 
 def low_rank(rng, d=3):
     found = {"d": d, "sizes": {"": d}, "tolerance": 1e-11}
-    for x, rank in (("p", 2), ("q", 3)):
+    for x, rank in (("p", 2), ("q", 2)):
         found |= {f"mu_{x}": rng.normal(size=d), f"F_{x}": rng.normal(size=(d, rank)),
                   f"v_{x}": rng.gamma(3, size=d) / 3}  # fmt: skip
         f, v = found[f"F_{x}"], found[f"v_{x}"]
