@@ -34,9 +34,10 @@ EXACT |= {
     "abs": abs,
     "ones": np.ones,
 }
-DOUBLE = {x: getattr(np, x) for x in ("log", "exp", "sqrt", "trace", "diag", "tril", "outer",
-                                      "zeros", "eye", "array", "concatenate", "sum", "pi")}  # fmt: skip
-DOUBLE |= {x: getattr(np.linalg, x) for x in ("inv", "det", "solve", "norm", "cholesky", "eigvalsh")}
+OF_NUMPY = ("log", "exp", "sqrt", "trace", "diag", "tril", "outer", "zeros", "eye", "array",
+            "concatenate", "sum", "pi")  # fmt: skip
+DOUBLE = {x: getattr(np, x) for x in OF_NUMPY}
+DOUBLE |= {x: getattr(np.linalg, x) for x in ("inv", "det", "solve", "norm", "eigvalsh")}
 DOUBLE |= {
     "tr": np.trace,
     "min": min,
@@ -56,9 +57,8 @@ def scales(v):
     """By side: variance, standard deviation and log-variance."""
     sqrt, log = EXACT["sqrt"], EXACT["log"]
     return {f"{name}_{x}": value for x, of in v.items()
-            for name, value in (("v", of), ("s", sqrt(of)), ("l", log(of)))} | {
-        f"ell_{x}": log(of) for x, of in v.items()
-    }  # fmt: skip
+            for name, value in (("v", of), ("s", sqrt(of)), ("l", log(of)), ("ell", log(of)))
+            }  # fmt: skip
 
 
 def one_dimension(rng):
@@ -120,7 +120,8 @@ def closed_kl(mu_p, v_p, mu_q, v_q):
 def mixtures(rng):
     """Mixtures in one dimension of 2 and 3 components, and what their components give."""
     means, spreads = rng.normal(size=5) * 2, rng.gamma(3, size=5)
-    f, g = [*zip(means[:2], spreads[:2])], [*zip(means[2:], spreads[2:])]
+    components = [*zip(means, spreads, strict=True)]
+    f, g = components[:2], components[2:]
     c, big_d = ([[closed_kl(*p, *q) for q in of] for p in f] for of in (f, g))
     return DOUBLE | {
         "w": rng.dirichlet([2] * 2), "v": rng.dirichlet([2] * 3), "f": f, "g": g,

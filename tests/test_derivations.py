@@ -2,11 +2,11 @@
 """Every numbered formula of docs/derivations/ is the integral that it stands for.
 
 A page is a notebook.  ``<!-- inputs: NAME -->`` begins with fresh parameters, those of
-`derivation_inputs.INPUTS`; from there on every numbered formula, ``$$ ... $$ (label)``, is followed by
-the same in Python, which is executed.  Each row of the formula is evaluated from its TeX, too, and has
-to have the value of the Python.  What it has to be beyond that, by integrals of the densities alone
-and by gkl itself, `derivation_truths.TRUTHS` says by label; labels of definitions begin with ``def-``
-and have none.
+`derivation_inputs.INPUTS`; from there on every numbered formula, ``$$ ... $$ (label)``, is
+followed by the same in Python, which is executed.  Each row of the formula is evaluated from its
+TeX, too, and has to have the value of the Python.  What it has to be beyond that, by integrals of
+the densities alone and by gkl itself, `truths.TRUTHS` says by label; labels of definitions begin
+with ``def-`` and have none.
 """
 
 import ast
@@ -17,8 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tex
+import truths_closed_forms  # noqa: F401 enter what they have
+import truths_gradients  # noqa: F401
+import truths_others  # noqa: F401
 from derivation_inputs import INPUTS
-from derivation_truths import TRUTHS
+from truths import TRUTHS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS / "derivations.md", *sorted((DOCS / "derivations").glob("*.md"))]
@@ -83,8 +86,7 @@ def test_formulas(inputs, formulas, seed):
         exec(compile(python, label, "exec"), names)
         names = {x: y for x, y in names.items() if x not in INDICES or type(y) is not int}
         rows = tex.rows(formula)
-        assigned = [x.targets[0].id for x in ast.parse(python).body
-                    if isinstance(x, ast.Assign) and isinstance(x.targets[0], ast.Name)]  # fmt: skip
+        assigned = assigned_names(python)
         assigned = [None] * (len(rows) - len(assigned)) + assigned[-len(rows) :]
         for row, name in zip(rows, assigned, strict=True):
             check_tex(label, row, name, names, tolerance)
@@ -93,6 +95,12 @@ def test_formulas(inputs, formulas, seed):
         for name, values in truth.items():
             for value in values if isinstance(values, tuple) else (values,):
                 check(f"{label}: {name}", names[name], value, tolerance, relation.get(name, "="))
+
+
+def assigned_names(python):
+    """The last as many as there are rows belong to the rows."""
+    targets = [x.targets[0] for x in ast.parse(python).body if isinstance(x, ast.Assign)]
+    return [x.id for x in targets if isinstance(x, ast.Name)]
 
 
 def check_tex(label, row, name, names, tolerance):

@@ -5,11 +5,11 @@ r"""The value of a formula in TeX, as far as docs/derivations/ needs TeX.
     >>> Row(r"f = \frac12 \left[u - \log(1 + u)\right]").values({"u": 1.0, "log": math.log})
     [0.15342640972002736]
 
-A symbol is the name without its backslash, with its subscript: ``\mu_p`` is mu_p.  Subscripts after
-a comma, or of letters that are bound, are indices: ``v_{p,j}`` is v_p[j], ``(L_q)_{ik}`` L_q[i, k];
-a small letter may stand for the elements of the capital one.  Sums and minima go over indices that
-are not bound.  A product of matrices is one of matrices, and a vector a column.  Anything else is
-a ValueError: nothing is guessed.
+A symbol is the name without its backslash, with its subscript: ``\mu_p`` is mu_p.  Subscripts
+after a comma, or of letters that are bound, are indices: ``v_{p,j}`` is v_p[j], ``(L_q)_{ik}``
+L_q[i, k]; a small letter may stand for the elements of the capital one.  Sums and minima go over
+indices that are not bound.  A product of matrices is one of matrices, and a vector a column.
+Anything else is a ValueError: nothing is guessed.
 """
 
 import itertools
@@ -33,7 +33,7 @@ def tokens_of(tex):
 
 def rows(tex):
     """The rows of a display that are formulas of their own, not a chain that goes on."""
-    tex = re.sub(r"\\(begin|end)\{aligned\}", "", tex)
+    tex = re.sub(r"\\(begin|end)\{split\}", "", tex)
     lines = [Row(line) for line in re.split(r"\\\\(?:\[\w+\])?", tex) if line.strip()]
     whole = []
     for line in lines:
