@@ -108,8 +108,10 @@ def check_tex(label, row, name, names, tolerance):
     free = [x for x in index_letters(row) if x not in names]
     if not free:
         values = row.values(names)
-        for value in values:
+        for value in [*left_value(row, names), *values]:
             check(f"{label}: {row.tex}", value, names[name], tolerance)
+        slope = re.fullmatch(r".*partial\\?(.*?)\}", "".join(row.sides[0]).replace("ell", "l"))
+        assert not slope or "KL" not in slope[0] or name == f"d_{slope[1]}", row.tex
         return
     sizes = names["sizes"]
     for at in itertools.product(*(range(sizes.get(x, sizes[""])) for x in free)):
@@ -118,6 +120,14 @@ def check_tex(label, row, name, names, tolerance):
         bound = names | dict(zip(free, at, strict=True))
         for value in row.values(bound):
             check(f"{label}: {row.tex} at {at}", value, row.left(bound), tolerance)
+
+
+def left_value(row, names):
+    """Of a left side that is no more than a symbol, or what Python knows."""
+    try:
+        return [] if "(" in row.sides[0] else [row.left(names)]
+    except (ValueError, KeyError):
+        return []
 
 
 def index_letters(row):
