@@ -3,12 +3,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
-from latex2mathml.converter import convert
+from latex2mathml import converter
 from sphinx.application import Sphinx
 from sphinx.util.math import get_node_equation_number
+
+FUNCTION = re.compile(r"<mi>(cosh|det|exp|log|max|min|sinh)</mi>(?!<mo stretchy)")
+
+
+def convert(tex: str, display: str = "inline") -> str:
+    """A function that has no parenthesis gets the thin space of an operator after its name."""
+    return FUNCTION.sub(
+        r'<mi>\1</mi><mspace width="0.17em"/>', converter.convert(tex, display=display)
+    )
 
 
 def visit_math(translator: Any, node: nodes.math) -> None:
