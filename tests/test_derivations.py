@@ -31,7 +31,7 @@ PART = re.compile(
     r"|^```python\n(?P<python>.*?)^```$(?P<shows>\n\n```text$)?",
     re.M | re.S,
 )
-SEEDS = range(3)
+SEEDS = (1, 2, 4)  # u, y and d of either kind: near and far, 2 and 3; every order
 DEFINITION = "def-"
 INDICES = set("ijk")
 

@@ -28,7 +28,7 @@ def visit_math(translator: Any, node: nodes.math) -> None:
 
 def visit_displaymath(translator: Any, node: nodes.math_block) -> None:
     body = translator.body
-    body.append(translator.starttag(node, "div", CLASS="math"))
+    body.append('<div class="math">')  # within the one that has the id
     body.append(convert(node.astext(), display="block"))
     if node["number"]:
         body.append(f'<span class="eqno">({get_node_equation_number(translator, node)})')
