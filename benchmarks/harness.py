@@ -150,6 +150,7 @@ def machine() -> dict[str, Any]:
     config = gkl.show_config(mode="dicts") or {}
     return {
         "date": datetime.date.today().isoformat(),
+        "command": command(),
         "cpu": cpu_name(),
         "cpus": os.cpu_count(),
         "caches": caches(),
@@ -159,6 +160,15 @@ def machine() -> dict[str, Any]:
         "yardstick": yardstick.backend(),
         "versions": versions,
     }
+
+
+def command() -> str:
+    """What was called, but for where it writes to."""
+    script, *words = sys.argv
+    if "--json" in words:
+        at = words.index("--json")
+        del words[at : at + 2]
+    return " ".join(["python", f"benchmarks/{Path(script).name}", *words])
 
 
 def cpu_name() -> str:

@@ -11,14 +11,14 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from harness import THREADS, arguments, heading, in_turn, machine, markdown, spread
-from torch import distributions as td
 
 import gkl
-import gkl.torch
+
+if TYPE_CHECKING:
+    import torch
 
 SIZES = ((4096, 128, 3.0), (32, 64, 1.0))  # and how many times faster gkl is to be
 
@@ -39,6 +39,11 @@ def main() -> None:
 
 def ways(n: int, dim: int) -> tuple[list[torch.Tensor], dict[str, Callable[[], torch.Tensor]]]:
     """KL(q(z|x) || N(0, I)) of a batch, from the mean and log-variance that an encoder gives."""
+    import torch
+    from torch import distributions as td
+
+    import gkl.torch
+
     mean, logvar = (torch.randn(n, dim, requires_grad=True) for _ in range(2))
     prior = td.Independent(td.Normal(torch.zeros(dim), torch.ones(dim)), 1)
 
@@ -62,6 +67,8 @@ def measured(
     n: int, dim: int, target: float, backward: bool, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Seconds of each way, all on the same threads."""
+    import torch
+
     threads = THREADS if n * dim > 1 << 16 else 1
     torch.set_num_threads(threads)
     n //= 8 if options.quick else 1

@@ -29,7 +29,8 @@ from gkl.gradients import kl_and_grad
 from gkl.inner_product import inner_product_vectors
 from gkl.mixtures import gmm_kl
 from gkl.neighbors import Neighbors, nearest
-from gkl.pairwise import pairs_kl, pairwise_kl
+from gkl.pairs import pairs_kl
+from gkl.pairwise import pairwise_kl
 from gkl.threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [

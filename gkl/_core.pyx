@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# cython: language_level=3
+# cython: language_level=3, freethreading_compatible=True
 """The C core in Python: gufuncs, the named views, the driver of the facade, threads and ISAs."""
 
 cimport cython

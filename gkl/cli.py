@@ -25,6 +25,7 @@ import gkl
 from gkl import bench, score, search
 from gkl.errors import MATRICES
 from gkl.formats import FORMATS, map_npy, read
+from gkl.report import for_a_person
 from gkl.stored import SCALES, STRUCTURES, Gaussians
 
 __all__ = ["main"]
@@ -191,7 +192,7 @@ def _score(parser: _Parser, args: argparse.Namespace) -> str:
     report = score.score(p, q, args.output, args.on_error, args.threads, args.dask)
     report["seconds"] = time.perf_counter() - begin
     report["rows_per_second"] = report["count"] / report["seconds"]
-    return json.dumps(report, allow_nan=False) if args.json else score.for_a_person(report)
+    return json.dumps(report, allow_nan=False) if args.json else for_a_person(report)
 
 
 def _read(parser: _Parser, args: argparse.Namespace) -> tuple[Gaussians, Gaussians | None]:

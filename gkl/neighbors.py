@@ -17,13 +17,13 @@ from gkl import _core, lazy, products
 from gkl._core import Gaussian
 from gkl.divergence import OnError
 from gkl.errors import computed_in
+from gkl.pairs import pair_values
 from gkl.pairwise import (
     ROW_METRICS,
     Metric,
     checked_metric,
     checked_pair,
     is_tiled,
-    pair_values,
     refuse_bad,
 )
 

@@ -14,7 +14,8 @@ import gkl
 from gkl.errors import refuse
 from gkl.io import atomic_file, refuse_irregular
 from gkl.pairwise import METRICS
-from gkl.score import divergences, in_lines, in_words, progress, statistics
+from gkl.report import in_lines, in_words, statistics
+from gkl.score import divergences, progress
 from gkl.stored import DataError, Gaussians
 from gkl.workfolder import WorkFolder
 

@@ -4,10 +4,9 @@
  * a result are made; a BLAS that starts threads inside them would only be in the way.  So while
  * there is a call of ours in it, the library behind the table is set to one thread.
  */
-#if defined(__linux__)
+#if !defined(_WIN32)
 #define _GNU_SOURCE /* dladdr */
 #include <dlfcn.h>
-#include <pthread.h>
 #endif
 
 #include <stdlib.h>
@@ -31,7 +30,7 @@ const gkl_blas *gkl_blas_in_use(void) {
     return __atomic_load_n(&in_use, __ATOMIC_ACQUIRE);
 }
 
-#if defined(__linux__)
+#if !defined(_WIN32)
 /* get() and set(n) of a library.  The old number is asked for: not every set gives it back. */
 static const char *const names[][2] = {
     {"scipy_openblas_get_num_threads", "scipy_openblas_set_num_threads"},
@@ -103,11 +102,16 @@ static void in_child(void) {
 
 static void watch_forks(void) { pthread_atfork(before_fork, after_fork, in_child); }
 
-const char *gkl_blas_threads_by(void) { return set_by; }
+const char *gkl_blas_threads_by(void) {
+    pthread_mutex_lock(&lock);
+    const char *name = set_by;
+    pthread_mutex_unlock(&lock);
+    return name;
+}
 
 static void begin(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
+    static gkl_once_flag once = GKL_ONCE_INIT;
+    gkl_once(&once, watch_forks);
     pthread_mutex_lock(&lock);
 }
 
@@ -136,11 +140,11 @@ static void end(void) {}
 void gkl_use_blas(const gkl_blas *blas) {
     gkl_blas *table = NULL;
     begin();
-    if (blas && in_use && memcmp(blas, in_use, sizeof *blas) == 0)
-        table = (gkl_blas *)in_use;
+    const gkl_blas *old = __atomic_load_n(&in_use, __ATOMIC_ACQUIRE);
+    if (blas && old && memcmp(blas, old, sizeof *blas) == 0)
+        table = (gkl_blas *)old;
     else if (blas && (table = malloc(sizeof *table)))
         *table = *blas;
-    if (table != in_use)
-        __atomic_store_n(&in_use, table, __ATOMIC_RELEASE);
+    __atomic_store_n(&in_use, table, __ATOMIC_RELEASE);
     end();
 }

@@ -204,7 +204,8 @@ int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t self,
 
 /* The instruction set in use, and the ones this binary has for this machine (index order is worst
  * to best, NULL past the end).  The first who computes takes the best, unless gkl_use_isa was called
- * before: gkl_use_isa(NULL) takes the best; -1 when there is no such here. */
+ * before: gkl_use_isa(NULL) takes the best; -1 when there is no such here.
+ * Not while a job runs in another thread. */
 const char *gkl_isa(void);
 const char *gkl_isa_at(int index);
 int gkl_use_isa(const char *name);

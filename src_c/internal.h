@@ -10,6 +10,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
 #include "gkl.h"
 
 enum {
@@ -161,7 +165,15 @@ static inline void gkl_write(int is_f64, char *to, double x) {
         memcpy(to, &y, sizeof y);
 }
 
-/* parallel.c */
+/* parallel.c; gkl_once does its work once in a process, whichever thread is first */
+#if defined(_WIN32)
+typedef void *gkl_once_flag; /* as large as an INIT_ONCE, without all of windows.h */
+#define GKL_ONCE_INIT NULL
+#else
+typedef pthread_once_t gkl_once_flag;
+#define GKL_ONCE_INIT PTHREAD_ONCE_INIT
+#endif
+void gkl_once(gkl_once_flag *flag, void (*work)(void));
 typedef void gkl_task(void *context, ptrdiff_t index);
 void gkl_watch_forks(void);
 void gkl_parallel(ptrdiff_t count, int nthreads, gkl_task *task, void *context);

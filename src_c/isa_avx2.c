@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "simd/x86.h"
 #include "internal.h" /* system headers stay outside the target region */
 
 #if defined(__clang__)
@@ -14,7 +14,8 @@
 #define ISA_WORDS "simd/avx2.h"
 #define VECTOR_BYTES 32
 #define TILE 4
-#define ISA_AVAILABLE __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+#define ISA_AVAILABLE \
+    (__builtin_cpu_init(), __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 #include "spine.inc.h"
 
 #if defined(__clang__)

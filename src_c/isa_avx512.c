@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "simd/x86.h"
 #include "internal.h" /* system headers stay outside the target region */
 
 #if defined(__clang__)
@@ -15,7 +15,7 @@
 #define VECTOR_BYTES 64
 #define TILE 4
 #define ISA_AVAILABLE \
-    (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")                    \
+    (__builtin_cpu_init(), __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") \
      && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
 #include "spine.inc.h"
 

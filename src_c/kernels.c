@@ -4,10 +4,6 @@
  */
 #include <stdio.h>
 
-#if !defined(_WIN32)
-#include <pthread.h>
-#endif
-
 #include "groups.h"
 
 static const struct {
@@ -152,13 +148,8 @@ static void list(void) {
 }
 
 const gkl_kernel *gkl_kernel_at(int index) {
-#if defined(_WIN32)
-    if (count == 0)
-        list();
-#else
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, list);
-#endif
+    static gkl_once_flag once = GKL_ONCE_INIT;
+    gkl_once(&once, list);
     return index >= 0 && index < count ? &kernels[index] : NULL;
 }
 
@@ -195,12 +186,7 @@ static void list_pairwise(void) {
 }
 
 const gkl_pairwise_kernel *gkl_pairwise_kernel_at(int index) {
-#if defined(_WIN32)
-    if (pairwise_count == 0)
-        list_pairwise();
-#else
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, list_pairwise);
-#endif
+    static gkl_once_flag once = GKL_ONCE_INIT;
+    gkl_once(&once, list_pairwise);
     return index >= 0 && index < pairwise_count ? &pairwise[index] : NULL;
 }

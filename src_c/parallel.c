@@ -7,8 +7,8 @@
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
-#if !defined(_WIN32)
-#include <pthread.h>
+#if defined(_WIN32)
+#include <windows.h>
 #endif
 
 static int default_threads;             /* 0: what OpenMP says */
@@ -46,19 +46,32 @@ int gkl_set_own_threads(int n) {
     return before;
 }
 
-#if !defined(_WIN32)
+#if defined(_WIN32)
+static BOOL CALLBACK call(PINIT_ONCE once, PVOID work, PVOID *nothing) {
+    (void)once;
+    (void)nothing;
+    ((void (*)(void))work)();
+    return TRUE;
+}
+
+void gkl_once(gkl_once_flag *flag, void (*work)(void)) {
+    InitOnceExecuteOnce((PINIT_ONCE)flag, call, (PVOID)work, NULL);
+}
+
+void gkl_watch_forks(void) {} /* there is no fork */
+#else
+void gkl_once(gkl_once_flag *flag, void (*work)(void)) { pthread_once(flag, work); }
+
 static void in_child(void) { is_child = 1; }
 
 static void register_handler(void) { pthread_atfork(NULL, NULL, in_child); }
-#endif
 
 /* Any child: the regions that its parent ran in libgomp need not have been ours. */
 void gkl_watch_forks(void) {
-#if !defined(_WIN32)
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, register_handler);
-#endif
+    static gkl_once_flag once = GKL_ONCE_INIT;
+    gkl_once(&once, register_handler);
 }
+#endif
 
 void gkl_parallel(ptrdiff_t count, int nthreads, gkl_task *task, void *context) {
 #if defined(_OPENMP)

@@ -173,7 +173,11 @@ def test_killed_before_the_first_block(run, tmp_path, pair):
 def test_a_second_process_refuses(run, tmp_path, pair):
     process = start(tmp_path)
     until(tmp_path, process)
-    assert f"{PART}: another process is at work" in run(*COMMAND, code=1)
+    process.send_signal(signal.SIGSTOP)  # that it be at work for long enough
+    try:
+        assert f"{PART}: another process is at work" in run(*COMMAND, code=1)
+    finally:
+        process.send_signal(signal.SIGCONT)
     assert process.communicate()[1] == ""
     same(tmp_path, pair)
 

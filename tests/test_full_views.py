@@ -3,7 +3,6 @@
 
 import concurrent.futures
 import copy
-import doctest
 import pickle
 
 import gaussians as oracle
@@ -340,15 +339,3 @@ def test_many_threads_read_one_prepared_object():
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         assert all(pool.map(work, range(140), timeout=100))
-
-
-# --- what the docstrings show
-
-
-@pytest.mark.parametrize("name", [x for x in gkl.__all__ if x != "ufuncs"])
-def test_examples_run(name):
-    thing = getattr(gkl, name)
-    for found in doctest.DocTestFinder(exclude_empty=True).find(thing, name):
-        lines = []
-        doctest.DocTestRunner(verbose=False).run(found, out=lines.append)
-        assert not lines, "".join(lines)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Divergences between mixtures: against loops, integrals and what is known of them."""
 
-import doctest
 import math
 
 import numpy as np
@@ -193,7 +192,3 @@ def test_infinity_only_where_it_is_right(method):
 def test_errors_name_the_argument_the_item_and_the_reason(change, error, words):
     with pytest.raises(error, match=words):
         gmm_kl(**{"weights_p": HALF, "p": P, "weights_q": HALF, "q": P, **change})
-
-
-def test_docstring_runs():
-    assert doctest.testmod(mixtures) == (0, 7)

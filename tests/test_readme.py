@@ -11,11 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "docs" / "vae.md"]
+PAGES = [ROOT / "README.md"]
+PAGES += [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs").glob("derivations/*.md"))]
 BLOCKS = [
     block
     for page in PAGES
-    for block in re.findall(r"```python\n(.*?)```\s*```text\n(.*?)```", page.read_text(), re.S)
+    for block in re.findall(r"```python\n([^`]*)```\s*```text\n(.*?)```", page.read_text(), re.S)
 ]
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 

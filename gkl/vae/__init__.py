@@ -15,11 +15,12 @@ are also functions of a framework's tensors, which its own automatic differentia
 
 from __future__ import annotations
 
+from gkl.vae.active_units import ActiveUnits
 from gkl.vae.objective import objective_and_grad
 from gkl.vae.schedules import CyclicalSchedule, LinearSchedule
 from gkl.vae.scheme import Scheme
 from gkl.vae.schemes import Beta, Capacity, FreeBits, balance, beta, capacity, free_bits
-from gkl.vae.statistics import ActiveUnits, KLStatistics
+from gkl.vae.statistics import KLStatistics
 
 __all__ = [
     "ActiveUnits",

@@ -8,8 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(_WIN32)
+#include <windows.h>
+#undef NEAR /* a regime of ours */
+#else
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 #include "harness.h"
 
@@ -60,17 +65,31 @@ double get(gkl_type type, const char *from) {
 
 enum { ARENA = 1 << 23 };
 
+#if defined(_WIN32)
+/* an arena between two pages that are reserved only; NULL when there is none */
+static char *new_arena(void) {
+    SYSTEM_INFO system;
+    GetSystemInfo(&system);
+    const size_t page = system.dwPageSize;
+    char *base = VirtualAlloc(NULL, ARENA + 2 * page, MEM_RESERVE, PAGE_NOACCESS);
+    return base ? VirtualAlloc(base + page, ARENA, MEM_COMMIT, PAGE_READWRITE) : NULL;
+}
+#else
+/* an arena between two pages without access; NULL when there is none */
+static char *new_arena(void) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *base = mmap(NULL, ARENA + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED || mprotect(base + page, ARENA, PROT_READ | PROT_WRITE) != 0)
+        return NULL;
+    return ARENA % page == 0 ? base + page : NULL;
+}
+#endif
+
 char *guarded(int slot, size_t bytes, int at_end) {
     static char *arenas[GKL_MAX_IN + GKL_MAX_OUT];
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    if (!arenas[slot]) {
-        char *base = mmap(NULL, ARENA + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (base == MAP_FAILED || mprotect(base + page, ARENA, PROT_READ | PROT_WRITE) != 0
-            || ARENA % page != 0) {
-            perror("mmap");
-            exit(2);
-        }
-        arenas[slot] = base + page;
+    if (!arenas[slot] && !(arenas[slot] = new_arena())) {
+        fprintf(stderr, "there is no memory between unmapped pages\n");
+        exit(2);
     }
     if (bytes > ARENA) {
         fprintf(stderr, "a buffer of %zu bytes is more than the arena\n", bytes);

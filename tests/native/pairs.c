@@ -64,7 +64,7 @@ static view view_of(layout l, ptrdiff_t n, ptrdiff_t width, ptrdiff_t size, ptrd
     const ptrdiff_t last = (n - 1) * x.stride[0] + (width - 1) * x.stride[1];
     if (n * width > 0) {
         x.first = last < 0 ? -last : 0;
-        x.bytes = (size_t)(labs(last) + size);
+        x.bytes = (size_t)(llabs(last) + size);
     }
     return x;
 }

@@ -8,8 +8,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#if !defined(_WIN32)
 #include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 #include "harness.h"
 
@@ -133,6 +135,7 @@ static void test_dispatch(void) {
     group_end();
 }
 
+#if !defined(_WIN32)
 /* A child of a process that used threads computes the same and does not hang. */
 static void test_fork(void) {
     gaussians x;
@@ -157,6 +160,9 @@ static void test_fork(void) {
     gaussians_free(&x);
     group_end();
 }
+#else
+static void test_fork(void) {} /* there is none */
+#endif
 
 static int polls;
 

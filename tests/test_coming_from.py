@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The rows of docs/coming_from.md: both columns are run on the same numbers and compared."""
+
+import functools
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TEXT = (Path(__file__).parents[1] / "docs" / "coming_from.md").read_text()
+SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", TEXT, re.S | re.M))
+ARRAYS = {  # a library's own, and back
+    "torch.distributions": ("torch", lambda torch: torch.from_numpy),
+    "NumPyro": ("jax.numpy", lambda jnp: jnp.asarray),
+}
+LIBRARIES = {
+    "torch.distributions": "torch",
+    "TensorFlow Probability": "tensorflow_probability.substrates.jax",
+    "NumPyro": "numpyro",
+    "NumPy and SciPy": "scipy",
+}
+KL = {"torch.distributions": ("kl_divergence(p, q)", "gkl.torch.kl(p, q)"),
+      "TensorFlow Probability": ("tfd.kl_divergence(p, q)", "gkl.kl(p, q)"),
+      "NumPyro": ("kl_divergence(p, q)", "gkl.jax.kl(p, q)")}  # fmt: skip
+pytestmark = pytest.mark.filterwarnings("default")  # what other libraries warn of is not ours
+
+
+def rows(section):
+    """Pairs of expressions: those that make Gaussians, and those that are to be equal."""
+    found = re.findall(r"^\| `(.*?)` \| `(.*?)` \|$", SECTIONS[section], re.M)
+    made = [row for row in found if re.match(r"\w+\(loc", row[1])]
+    return made, [row for row in found if row not in made]
+
+
+CASES = [(section, row) for section in LIBRARIES for row in rows(section)[0]]
+FUNCTIONS = [(section, row) for section in LIBRARIES for row in rows(section)[1]]
+
+
+def numbers(seed):
+    """The parameters of one batch, in all of its parameterizations."""
+    rng = np.random.default_rng(seed)
+    root = np.tril(rng.normal(size=(5, 3, 3)) / 3, -1) + np.eye(3) * rng.uniform(0.5, 2, (5, 1, 3))
+    cov = root @ root.swapaxes(1, 2)
+    scale = rng.uniform(0.5, 2, (5, 3))
+    found = {"loc": rng.normal(size=(5, 3)), "scale": scale, "v": scale**2,
+             "logvar": 2 * np.log(scale), "S": cov, "L": root, "P": np.linalg.inv(cov),
+             "F": rng.normal(size=(5, 3, 2))}  # fmt: skip
+    return {name: x.astype(np.float32) for name, x in found.items()}
+
+
+@functools.cache
+def prelude(section):
+    """What the first program of a section imports, and what makes its arrays."""
+    try:
+        importlib.import_module(LIBRARIES[section])
+    except Exception as error:  # TFP fails in many ways beside a JAX that it does not know
+        pytest.skip(f"{LIBRARIES[section]}: {type(error).__name__}: {error}")
+    code = re.search(r"```python\n(.*?)```", SECTIONS[section], re.S)[1]
+    names = {}
+    exec(code, names)
+    module, make = ARRAYS.get(section, ("numpy", lambda np: np.asarray))
+    return names, make(importlib.import_module(module))
+
+
+def run(expression, section, seed, **more):
+    names, array = prelude(section)
+    values = {name: array(x) for name, x in numbers(seed).items()}
+    others = {f"{name}_q": array(x) for name, x in numbers(1).items()}
+    return eval(expression, {**names, **values, **others, **more})
+
+
+def same(theirs, ours):
+    theirs, ours = np.asarray(theirs), np.asarray(ours)
+    assert theirs.shape == ours.shape
+    np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(("section", "row"), CASES)
+def test_the_same_gaussians(section, row):
+    """Those of a row have the same divergence."""
+    found = []
+    for expression, kl in zip(row, KL[section], strict=True):
+        p, q = (run(expression, section, seed) for seed in (0, 1))
+        found.append(run(kl, section, 0, p=p, q=q))
+    same(*found)
+
+
+@pytest.mark.parametrize(("section", "row"), FUNCTIONS)
+def test_the_same_values(section, row):
+    """Of the first Gaussians of the section where there are such."""
+    made = rows(section)[0][:1] or [(None, None)]
+    found = []
+    for i, expression in enumerate(row):
+        p, q = (made[0][i] and run(made[0][i], section, seed) for seed in (0, 1))
+        found.append(run(expression, section, 0, p=p, q=q))
+    same(*found)
+
+
+def test_gradients_in_torch():
+    """Of every row, in each of the tensors that it names."""
+    names, _ = prelude("torch.distributions")
+    torch = names["torch"]
+    for row in rows("torch.distributions")[0]:
+        found = []
+        for expression, kl in zip(row, KL["torch.distributions"], strict=True):
+            tensors = [{k: torch.from_numpy(x).requires_grad_() for k, x in numbers(seed).items()}
+                       for seed in (0, 1)]  # fmt: skip
+            p, q = (eval(expression, {**names, **x}) for x in tensors)
+            eval(kl, {**names, "p": p, "q": q}).sum().backward()
+            found.append([x.grad for side in tensors for x in side.values() if x.grad is not None])
+        assert len(found[0]) == len(found[1]) > 2
+        for theirs, ours in zip(*found, strict=True):
+            assert ours.shape == theirs.shape
+            if theirs.ndim == 3 and "tril" in row[1]:
+                theirs = theirs.tril()
+            elif theirs.ndim == 3 and "factor" not in row[1]:  # both triangles of a symmetric one
+                theirs, ours = (x + x.mT for x in (theirs, ours))
+            np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
+
+
+def test_every_library_has_rows():
+    assert len(CASES) >= 15
+    assert len(FUNCTIONS) >= 13

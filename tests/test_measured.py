@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The numbers of pages are those of benchmarks/results."""
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A module of benchmarks, whose imports are of that folder."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+@pytest.mark.parametrize("name", ["README.md", "benchmarks/README.md"])
+def test_tables_are_those_of_the_results(load, name):
+    """python benchmarks/readme.py writes them."""
+    readme = load("readme")
+    path = ROOT / name
+    text, tables = path.read_text(), readme.pages()[path]
+    assert len(tables) >= 2
+    for table in tables:
+        assert table in text, "python benchmarks/readme.py"
+    assert readme.written(text, tables) == text
+
+
+def test_operations_are_counted_in_the_source(load):
+    if not shutil.which("c++"):
+        pytest.skip("there is no C++ compiler")
+    assert load("flops").counted() == json.loads((BENCHMARKS / "results/flops.json").read_text())
