@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What a call through the table costs beside the kernel itself: one pair of Gaussians, in turns, the
- * median of many rounds.  "Alone" begins when all before has ended; "in a row" the processor overlaps
- * one call with the next.  benchmarks/README.md has the command.
+ * What a call through the table costs beside the kernel itself: one pair of Gaussians, in turns,
+ * the median of many rounds.  "Alone" begins when all before has ended; "in a row" the processor
+ * overlaps one call with the next.  Prints JSON, of which call_cost.py makes a table.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +12,8 @@
 
 enum { MOST = 512, CALLS = 2000, ROUNDS = 201 };
 
-/* operands, then outputs, then terms, one after another as d wants it: at multiples of 4096 bytes loads
- * would wait for stores */
+/* operands, then outputs, then terms, one after another as d wants it: at multiples of 4096 bytes
+ * loads would wait for stores */
 enum { IN = 4, OUT = 5 };
 static _Alignas(64) double memory[(IN + OUT + 1) * (MOST + GKL_PAD)];
 static void *in[IN], *out[OUT], *term;
@@ -135,10 +135,12 @@ static void measure(const work *w) {
             qsort(times[manner][i], ROUNDS, sizeof(double), ascending);
             median[manner][i] = times[manner][i][ROUNDS / 2];
         }
-    printf("| %s, %s to %s, f%d | %.0f | %.0f | %.0f | %.0f | %.0f |\n",
-           w->output == GKL_GRAD ? "value and gradients" : "value", kinds[w->p], kinds[w->q],
-           w->is_f64 ? 64 : 32, median[0][0], median[0][1], median[0][2], median[1][0],
-           median[1][1]);
+    static int lines;
+    printf("%s{\"work\": \"%s, %s to %s, f%d\", \"alone\": [%.1f, %.1f, %.1f], "
+           "\"in a row\": [%.1f, %.1f, %.1f]}",
+           lines++ ? ",\n " : "[", w->output == GKL_GRAD ? "value and gradients" : "value",
+           kinds[w->p], kinds[w->q], w->is_f64 ? 64 : 32, median[0][0], median[0][1],
+           median[0][2], median[1][0], median[1][1], median[1][2]);
     fflush(stdout);
 }
 
@@ -148,15 +150,12 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s [DIM [ISA]], DIM up to %d\n", argv[0], MOST);
         return 2;
     }
-    (void)gkl_current();
-    printf("| ns, one pair, d = %td, %s | alone: kernel | table | job | in a row: kernel | table |\n",
-           d, gkl_isa());
-    printf("|---|---|---|---|---|---|\n");
     for (int output = GKL_VALUE; output <= GKL_GRAD; output += GKL_GRAD - GKL_VALUE)
         for (int is_f64 = 0; is_f64 < 2; ++is_f64)
             for (int p = GKL_VAR; p <= GKL_LOGVAR; p += GKL_LOGVAR - GKL_VAR)
                 for (int unit = 0; unit < 2; ++unit)
                     measure(&(work){(gkl_kind)p, unit ? GKL_UNIT : (gkl_kind)p,
                                     (gkl_output)output, is_f64, d});
+    printf("]\n");
     return 0;
 }

@@ -16,7 +16,13 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-TABLES = {"table": None, "table_full": None, "table_pairwise": None, "table_torch": "torch"}
+TABLES = {
+    "table": None,
+    "table_full": None,
+    "table_pairwise": None,
+    "table_torch": "torch",
+    "call_cost": None,
+}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import call_cost
 import table
 import table_full
 import table_pairwise
@@ -47,6 +48,7 @@ TABLES: dict[str, Callable[[Report], list[str]]] = {
     "table_full": _full,
     "table_pairwise": lambda report: [table_pairwise.speeds(report["rows"])],
     "table_torch": lambda report: [table_torch.speeds(report["rows"])],
+    "call_cost": lambda report: [call_cost.costs(report["rows"])],
 }
 
 

@@ -157,7 +157,8 @@ cdef extern from "gkl.h" nogil:
         ptrdiff_t (*kl_and_grad_f64)(
             gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const double *mean_p,
             const double *scale_p, const double *mean_q, const double *scale_q, double *kl,
-            double *d_mean_p, double *d_scale_p, double *d_mean_q, double *d_scale_q) noexcept nogil
+            double *d_mean_p, double *d_scale_p, double *d_mean_q,
+            double *d_scale_q) noexcept nogil
         int (*run)(const gkl_job *job) noexcept nogil
         ptrdiff_t *(*bad_items)() noexcept nogil
         int (*pairwise)(const gkl_pairwise_job *job, void *out,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The functions of BLAS and LAPACK that large matrices want, handed in from outside by gkl_use_blas:
- * the core links against neither.  Without them it does everything by itself.
+ * The functions of BLAS and LAPACK that large matrices want, handed in from outside by
+ * gkl_use_blas: the core links against neither.  Without them it does everything by itself.
  */
 #ifndef GKL_BLAS_H
 #define GKL_BLAS_H

@@ -3,9 +3,9 @@
  * gkl: KL divergence between Gaussians over batches. The one header the outside sees, for C11 and
  * C++11; with Python there is gkl_python.h beside it.
  *
- * gkl_kl_f64 and its like take rows that lie one after the other. A job names a kernel and describes
- * its operands by strides; gkl_run does it, on as many threads as it is given, without a batch-sized
- * temporary. All divergences are in nats. Any thread may call any function.
+ * gkl_kl_f64 and its like take rows that lie one after the other. A job names a kernel and
+ * describes its operands by strides; gkl_run does it, on as many threads as it is given, without a
+ * batch-sized temporary. All divergences are in nats. Any thread may call any function.
  */
 #ifndef GKL_H
 #define GKL_H
@@ -22,7 +22,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-#ifdef GKL_EXPORTS /* when a shared library is built: these functions, and no others, are its own */
+#ifdef GKL_EXPORTS /* when a shared library is built: these functions alone are its own */
 #pragma GCC visibility push(default)
 #endif
 
@@ -54,19 +54,20 @@ enum { GKL_NO_MEMORY = 1, GKL_NO_KERNEL = 2, GKL_BAD_ARGUMENT = 3 };
 
 /* ---- rows that lie one after the other ---- */
 
-/* KL(p || q) of n pairs in d dimensions to kl[0], ..., kl[n - 1].  A mean is (n, d), a scale (n, d)
- * or, of GKL_COV, GKL_TRIL and GKL_PRECISION, (n, d, d), all in C order; GKL_UNIT has neither, and
- * its pointers are not looked at.  GKL_LOW_RANK is for gkl_run, and so is a Gaussian that is shared
- * by many.
+/* KL(p || q) of n pairs in d dimensions to kl[0], ..., kl[n - 1].  A mean is (n, d), a scale
+ * (n, d) or, of GKL_COV, GKL_TRIL and GKL_PRECISION, (n, d, d), all in C order; GKL_UNIT has
+ * neither, and its pointers are not looked at.  GKL_LOW_RANK is for gkl_run, and so is a Gaussian
+ * that is shared by many.
  *
  * Gives the number of bad items, whose results are NaN; 0 when all are good.  Less than 0:
- * -GKL_NO_KERNEL for a pair that does not exist, -GKL_BAD_ARGUMENT for an n or d below 0 or a pointer
- * that is NULL (but when n is 0), -GKL_NO_MEMORY.  An output must not overlap anything else.  The
- * bits are those of gkl_run; threads are used when they pay. */
+ * -GKL_NO_KERNEL for a pair that does not exist, -GKL_BAD_ARGUMENT for an n or d below 0 or a
+ * pointer that is NULL (but when n is 0), -GKL_NO_MEMORY.  An output must not overlap anything
+ * else.  The bits are those of gkl_run; threads are used when they pay. */
 ptrdiff_t gkl_kl_f32(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const float *mean_p,
                      const float *scale_p, const float *mean_q, const float *scale_q, float *kl);
 ptrdiff_t gkl_kl_f64(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const double *mean_p,
-                     const double *scale_p, const double *mean_q, const double *scale_q, double *kl);
+                     const double *scale_p, const double *mean_q, const double *scale_q,
+                     double *kl);
 
 /* The same with the gradients of each kl by its own parameters, in their shapes; of these outputs,
  * kl among them, any may be NULL. */
@@ -203,8 +204,8 @@ int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t self,
 /* ---- what is set for the process ---- */
 
 /* The instruction set in use, and the ones this binary has for this machine (index order is worst
- * to best, NULL past the end).  The first who computes takes the best, unless gkl_use_isa was called
- * before: gkl_use_isa(NULL) takes the best; -1 when there is no such here.
+ * to best, NULL past the end).  The first who computes takes the best, unless gkl_use_isa was
+ * called before: gkl_use_isa(NULL) takes the best; -1 when there is no such here.
  * Not while a job runs in another thread. */
 const char *gkl_isa(void);
 const char *gkl_isa_at(int index);
@@ -216,9 +217,9 @@ void gkl_set_threads(int n);
 int gkl_set_own_threads(int n); /* gives the one before */
 int gkl_has_openmp(void);
 
-/* BLAS and LAPACK, by which few large matrices are faster; without, all is done by gkl's own kernels.
- * Fortran's convention: everything by address, no lengths of strings, integers of 32 bits or, when
- * ilp64, 64.  Each for float, then double. */
+/* BLAS and LAPACK, by which few large matrices are faster; without, all is done by gkl's own
+ * kernels.  Fortran's convention: everything by address, no lengths of strings, integers of 32 bits
+ * or, when ilp64, 64.  Each for float, then double. */
 typedef void (*gkl_blas_function)(void); /* cast to what it is before it is called */
 
 typedef struct {
@@ -236,13 +237,14 @@ int gkl_scalar_function(const char *name, gkl_type type, ptrdiff_t n, const void
 
 /* ---- all of it as a table ---- */
 
-/* For who finds gkl at run time, in Python's capsule (gkl_python.h) or by dlsym.  Whoever was built
- * against major.minor may use a table of the same major and the same or a later minor. */
+/* For who finds gkl at run time, in Python's capsule (gkl_python.h) or by dlsym.  Whoever was
+ * built against major.minor may use a table of the same major and the same or a later minor. */
 typedef struct {
     int major, minor;
     const char *version; /* of gkl */
     ptrdiff_t (*kl_f32)(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const float *mean_p,
-                        const float *scale_p, const float *mean_q, const float *scale_q, float *kl);
+                        const float *scale_p, const float *mean_q, const float *scale_q,
+                        float *kl);
     ptrdiff_t (*kl_f64)(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const double *mean_p,
                         const double *scale_p, const double *mean_q, const double *scale_q,
                         double *kl);

@@ -15,8 +15,8 @@
 
 #define GKL_CAPSULE "gkl._core.C_API"
 
-/* The table of the installed gkl, which stays for good; NULL and an ImportError when there is none or
- * this was built against a later interface or another major one.  Needs the GIL. */
+/* The table of the installed gkl, which stays for good; NULL and an ImportError when there is none
+ * or this was built against a later interface or another major one.  Needs the GIL. */
 static inline const gkl_api *gkl_import(void) {
     const gkl_api *api = (const gkl_api *)PyCapsule_Import(GKL_CAPSULE, 0);
     if (!api || (api->major == GKL_API_MAJOR && api->minor >= GKL_API_MINOR))

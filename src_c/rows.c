@@ -34,8 +34,8 @@ static ptrdiff_t by_job(const gkl_rows_call *c, const gkl_block *block) {
     return status ? -status : *gkl_bad_items();
 }
 
-/* What is one block to blocks.c, too, without a plan, which would take longer than the kernel.  Gives
- * 0 when a row wants a verdict. */
+/* What is one block to blocks.c, too, without a plan, which would take longer than the kernel.
+ * Gives 0 when a row wants a verdict. */
 INLINE int by_block(const gkl_rows_call c, gkl_block *block) {
     const gkl_table *table = gkl_current();
     _Alignas(64) double term[GKL_BLOCK + GKL_PAD], total[GKL_BLOCK];

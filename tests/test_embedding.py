@@ -3,6 +3,7 @@
 
 import ctypes
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -269,6 +270,15 @@ def test_numba():
         [sys.executable, *command.split()[1:]], cwd=ROOT, text=True, capture_output=True
     )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", printed)
+
+
+def test_what_a_call_costs():
+    """The page's bound, of the committed measurement."""
+    rows = json.loads((ROOT / "benchmarks/results/call_cost.json").read_text())["rows"]
+    assert len(rows) == 16
+    for row in rows:
+        kernel, table, job = row["alone"]
+        assert table - kernel < 20 < job - kernel, row["work"]
 
 
 def test_include():

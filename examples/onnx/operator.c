@@ -85,7 +85,9 @@ static int required(const ort_operator *op, size_t i) { return (void)op, (void)i
 static int no(const ort_operator *op) { return (void)op, 0; }
 static void destroy(void *kernel) { (void)kernel; }
 
-static ort_type float_type(const ort_operator *op, size_t i) { return (void)op, (void)i, ORT_FLOAT; }
+static ort_type float_type(const ort_operator *op, size_t i) {
+    return (void)op, (void)i, ORT_FLOAT;
+}
 static ort_type double_type(const ort_operator *op, size_t i) {
     return (void)op, (void)i, ORT_DOUBLE;
 }

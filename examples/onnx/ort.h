@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The part of ONNX Runtime's C interface that a custom operator needs: its Python package comes
- * without the headers.  Functions of the table are known by their places, which never change: it is
- * only ever appended to.
+ * without the headers.  Functions of the table are known by their places, which never change: it
+ * is only ever appended to.
  */
 #ifndef ORT_H
 #define ORT_H

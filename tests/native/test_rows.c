@@ -142,7 +142,7 @@ static void test_arguments(void) {
 
 enum { THREADS = 4, CALLS = 200, ROWS_EACH = 5, DIM = 40 };
 
-/* Each thread has Gaussians and outputs of its own; every third item is bad in every other thread. */
+/* Each thread has its own Gaussians and outputs; every third item is bad in every other thread. */
 static void *many_calls(void *context) {
     const double shift = *(const int *)context, bad = *(const int *)context % 2;
     double mean[ROWS_EACH * DIM], var[ROWS_EACH * DIM], kl[ROWS_EACH];
