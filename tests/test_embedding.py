@@ -82,9 +82,12 @@ def test_the_library(shell, compiler):
     openmp = {"gcc": "1", "clang": "0"}[compiler]
     shell(install, OPENMP=openmp)
     paths = install[install.index("export") :]
+    static = "--define-variable=libdir=$PWD/static --static --libs"
+    shell("mkdir static && cp prefix/lib/libgkl.a static")
     for command, printed in programs:
         shell(paths + command, printed)
-        shell(paths + command.replace("--libs", "--static --libs"), printed)
+        shell(paths + command.replace("--libs", static), printed)
+        assert "libgkl" not in shell(f"ldd {command.split()[-1]}")
 
     declared = set(re.findall(r"^[a-z].*?\b(gkl_\w+)\(", HEADER, re.M)) - {"gkl_has_matrix"}
     assert len(declared) > 15
@@ -105,10 +108,7 @@ def test_the_library(shell, compiler):
     assert library.gkl_has_openmp() == int(openmp)
     check_library(library)
 
-    if compiler == "gcc":
-        shell(one_line.replace("-O3", "-O1"))
-        assert symbols(shell, "nm -D --defined-only libgkl.so") == declared
-
+    shell(one_line.replace("-O3", "-fsyntax-only").replace("-fopenmp", ""))  # it takes a minute
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
         [(command, printed)] = commands("ONNX Runtime")
         shell(paths + command, printed)
