@@ -88,9 +88,13 @@ def paint(figure: Any, points: list[Point], roofs: Roofs) -> None:
     top = max(roofs.gemm.values())
     axes.loglog(x, np.minimum(x * roofs.stream, top), color=gray)
     axes.text(
-        x[0], 1.15 * x[0] * roofs.stream, f"stream {roofs.stream:.0f} GB/s", rotation_mode="anchor",
-        rotation=np.degrees(np.arctan(roofs.stream)), transform_rotates_text=True,
-    )  # fmt: skip
+        x[0],
+        1.15 * x[0] * roofs.stream,
+        f"stream {roofs.stream:.0f} GB/s",
+        rotation_mode="anchor",
+        rotation=np.degrees(np.arctan(roofs.stream)),
+        transform_rotates_text=True,
+    )
     for dtype, peak in roofs.gemm.items():
         axes.axhline(peak, color=gray, linestyle="-" if dtype == "f64" else "--")
         axes.text(x[0], peak * 1.08, f"gemm {dtype} {peak:.0f} GFLOP/s")
