@@ -3,6 +3,8 @@
 
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -13,17 +15,16 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError, LinkError
+from setuptools.errors import CompileError, LinkError, PlatformError
 
 # One rounding for each operation written, on every compiler: the bits of a result depend on it.
 # -g0: the debugging information that CPython's own flags ask for is many times the code.
 GNU_FLAGS = [*Path("src_c/flags").read_text().split(), "-O3", "-g0"]
 GNU_WARNINGS = ["-Wall", "-Wextra", "-Wvla", "-Wshadow"]  # for our own C, not for Cython's
-MSVC_FLAGS = ["/std:c11", "/O2", "/fp:precise"]
 
-# (compile, link) flags, in the order in which they are tried
-GNU_OPENMP = [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
-MSVC_OPENMP = [(["/openmp"], [])]
+# (compile, link) flags of gcc or clang and of Apple's clang, in the order in which they are tried.
+# GKL_OPENMP=0 builds without OpenMP, 1 not without; else it is used where the compiler has it.
+OPENMP = [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
 OPENMP_PROGRAM = """
 #include <omp.h>
 int main(void) {
@@ -35,9 +36,12 @@ int main(void) {
 """
 
 
-def openmp_flags(compiler, candidates):
+def openmp_flags(compiler, candidates=OPENMP):
     """The first flags with which the compiler in use builds and links a program, or none."""
-    for compile_flags, link_flags in candidates:
+    asked = os.environ.get("GKL_OPENMP", "")
+    if asked not in ("", "0", "1"):
+        raise PlatformError(f"GKL_OPENMP is 0, 1 or not set, not {asked!r}")
+    for compile_flags, link_flags in candidates if asked != "0" else ():
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "openmp.c")
             source.write_text(OPENMP_PROGRAM)
@@ -51,23 +55,39 @@ def openmp_flags(compiler, candidates):
             except (CompileError, LinkError):
                 continue
             return compile_flags, link_flags
-    print("gkl: this compiler has no working OpenMP; gkl will use one thread")
+    if asked == "1":
+        raise PlatformError("GKL_OPENMP is 1, and this compiler has no working OpenMP")
+    print("gkl: built without OpenMP; it will use one thread")
     return [], []
+
+
+def use_clang_cl(compiler):
+    """Put clang-cl in the place of Microsoft's compiler, which does not know GNU C; give what to
+    link: clang's own library, which asks the processor for its features."""
+    clang = shutil.which("clang-cl")
+    if clang is None:
+        raise PlatformError("gkl is in GNU C: put LLVM's clang-cl on PATH, for cl cannot build it")
+    if not compiler.initialized:
+        compiler.initialize()
+    compiler.cc = clang
+    compiler.compile_options.remove("/GL")  # which it would warn of
+    where = [clang, "/clang:-print-libgcc-file-name", "/clang:-rtlib=compiler-rt"]
+    return subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip()
 
 
 class BuildExt(build_ext):
     """Flags for the compiler in use, and one compiler process a core."""
 
     def build_extensions(self):
-        msvc = self.compiler.compiler_type == "msvc"
-        flags = MSVC_FLAGS if msvc else GNU_FLAGS
-        warnings = [] if msvc else GNU_WARNINGS
-        compile_flags, link_flags = openmp_flags(
-            self.compiler, MSVC_OPENMP if msvc else GNU_OPENMP
-        )
+        flags, warnings = GNU_FLAGS, GNU_WARNINGS
+        if self.compiler.compiler_type == "msvc":
+            flags, warnings = ([f"/clang:{x}" for x in some] for some in (flags, warnings))
+            libraries, openmp = [use_clang_cl(self.compiler)], openmp_flags(self.compiler, [])
+        else:
+            libraries, openmp = [], openmp_flags(self.compiler)
         for extension in self.extensions:
-            extension.extra_compile_args += flags + compile_flags
-            extension.extra_link_args += link_flags
+            extension.extra_compile_args += flags + openmp[0]
+            extension.extra_link_args += libraries + openmp[1]
         compile_one = self.compiler.compile
 
         def compile_all(sources, *args, extra_postargs=(), **kwargs):
@@ -85,6 +105,9 @@ class BuildExt(build_ext):
 def files(*patterns):
     return sorted(path for pattern in patterns for path in glob(pattern, recursive=True))
 
+
+# A wheel for each CPython: in the limited API, which has no free threading and asks for 3.12,
+# making a view takes 0.64 us, not 0.32, and the KL of one Gaussian 1.16 us, not 1.05.
 
 # Cython copies the C files that it is told of to its build_dir: they are added afterwards.
 [core] = cythonize(

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
+"""What of the extension Python code calls, for type checkers."""
+
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self, SupportsIndex, final
 

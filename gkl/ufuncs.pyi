@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
+"""The gufuncs, for type checkers."""
+
 import numpy as np
 
 __all__: list[str]

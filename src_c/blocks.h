@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Of blocks.c: rows of a task.
+ */
 #ifndef GKL_BLOCKS_H
 #define GKL_BLOCKS_H
 

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Of emit.c: where a row begins, and what becomes of its totals.
+ */
 #ifndef GKL_EMIT_H
 #define GKL_EMIT_H
 

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Of groups.c: items of a task that have a matrix or a factor.
+ */
 #ifndef GKL_GROUPS_H
 #define GKL_GROUPS_H
 

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Everything for AVX2 with FMA.
+ */
 #if defined(__x86_64__)
 #include "simd/x86.h"
 #include "internal.h" /* system headers stay outside the target region */

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Everything for what every machine of the architecture has.
+ */
 #define ISA baseline
 #define ISA_WORDS "simd/baseline.h"
 #define VECTOR_BYTES 16

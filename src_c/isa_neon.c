@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Everything for Advanced SIMD on AArch64.
+ */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 #define ISA neon

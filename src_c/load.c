@@ -20,13 +20,14 @@ static float read_f16(const char *p) {
     uint16_t h;
     memcpy(&h, p, sizeof h);
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = (uint32_t)(h & 0x7fff) << 13;
-    /* rest is the number with its exponent 112 too low; infinity and NaN keep the top exponent */
+    /* rest is the number with its exponent 112 too low; infinity and NaN have the top exponent in
+     * either format.  A choice between integers, for the compiler makes a branch of one between
+     * floats, and no vectors. */
+    const uint32_t top = (h & 0x7c00) == 0x7c00 ? 0x7f800000 : 0;
     const float x = from_bits(rest) * 0x1p112f;
-    const float special = from_bits(rest | 0x7f800000);
-    const float magnitude = (h & 0x7c00) == 0x7c00 ? special : x;
     uint32_t bits;
-    memcpy(&bits, &magnitude, sizeof bits);
-    return from_bits(bits | sign);
+    memcpy(&bits, &x, sizeof bits);
+    return from_bits(bits | top | sign);
 }
 
 static float read_bf16(const char *p) {

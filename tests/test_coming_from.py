@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The rows of docs/coming_from.md: both columns are run on the same numbers and compared."""
 
+import contextlib
 import functools
 import importlib
 import re
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+import gkl
 
 TEXT = (Path(__file__).parents[1] / "docs" / "coming_from.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", TEXT, re.S | re.M))
@@ -64,9 +67,9 @@ def prelude(section):
     return names, make(importlib.import_module(module))
 
 
-def run(expression, section, seed, **more):
+def run(expression, section, seed, dtype=np.float32, **more):
     names, array = prelude(section)
-    values = {name: array(x) for name, x in numbers(seed).items()}
+    values = {name: array(x.astype(dtype)) for name, x in numbers(seed).items()}
     others = {f"{name}_q": array(x) for name, x in numbers(1).items()}
     return eval(expression, {**names, **values, **others, **more})
 
@@ -118,6 +121,70 @@ def test_gradients_in_torch():
             elif theirs.ndim == 3 and "factor" not in row[1]:  # both triangles of a symmetric one
                 theirs, ours = (x + x.mT for x in (theirs, ours))
             np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
+
+
+# what the first table says of each library: of a diagonal against a full one, of a negative scale
+SHORT = {"torch.distributions": (NotImplementedError, ValueError),
+         "TensorFlow Probability": (None, None),
+         "NumPyro": (NotImplementedError, ValueError)}  # fmt: skip
+
+
+def diagonals(section):
+    """The first Gaussian that it has, and a full one."""
+    made = [theirs for theirs, _ in rows(section)[0]]
+    return made[0], next(x for x in made if "scale_tril" in x)
+
+
+@pytest.mark.parametrize("section", SHORT)
+def test_a_diagonal_against_a_full_one(section):
+    p, q = (run(x, section, 0) for x in diagonals(section))
+    with raising(SHORT[section][0]):
+        assert np.asarray(run(KL[section][0], section, 0, p=p, q=q)).shape == (5,)
+
+
+@pytest.mark.parametrize("section", SHORT)
+def test_a_negative_scale(section):
+    diagonal, _ = diagonals(section)
+    q = run(diagonal, section, 0)
+    with raising(SHORT[section][1]):
+        p = run(diagonal.replace("scale)", "-scale)").replace("=scale", "=-scale"), section, 0)
+        same(run(KL[section][0], section, 0, p=p, q=q), np.zeros(5))  # that of |scale|
+
+
+def test_a_negative_scale_in_a_compiled_program():
+    made = "jax.jit(lambda s: kl_divergence(dist.Normal(loc, s), dist.Normal(loc, scale)))(-scale)"
+    same(run(made, "NumPyro", 0), np.zeros((5, 3)))  # that of |scale|
+
+
+@pytest.mark.parametrize("section", SHORT)
+def test_half_precision_and_broadcasting(section):
+    diagonal, _ = diagonals(section)
+    p = run(diagonal, section, 0, np.float16)
+    q = run(
+        diagonal.replace("loc", "loc[0]").replace("scale)", "scale[0])"), section, 1, np.float16
+    )
+    found = run(KL[section][0], section, 0, p=p, q=q)
+    assert (str(found.dtype).removeprefix("torch."), found.shape) == ("float16", (5,))
+
+
+@pytest.mark.parametrize("section", SHORT)
+def test_near_equality(section):
+    diagonal, _ = diagonals(section)
+    scale = numbers(0)["scale"]
+    z = np.random.default_rng(0).normal(size=scale.shape)
+    moved = (scale * np.exp(1e-6 * z)).astype(np.float32)
+    _, array = prelude(section)
+    p, q = (run(diagonal, section, 0, scale=array(x)) for x in (moved, scale))
+    theirs = np.asarray(run(KL[section][0], section, 0, p=p, q=q))
+    u = moved.astype(float) / scale - 1
+    wanted = (u - np.log1p(u) + u * u / 2).sum(-1)
+    ours = gkl.kl(gkl.DiagNormal(0.0, std=moved), gkl.DiagNormal(0.0, std=scale))
+    assert np.median(np.abs(theirs / wanted - 1)) > 1e-3
+    np.testing.assert_allclose(ours, wanted, rtol=1e-6)
+
+
+def raising(error):
+    return pytest.raises(error) if error else contextlib.nullcontext()
 
 
 def test_every_library_has_rows():

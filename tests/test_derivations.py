@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Every numbered formula of docs/derivations/ is the integral that it stands for.
 
-A page is a notebook.  ``<!-- inputs: NAME -->`` begins with fresh parameters, those of
-`derivation_inputs.INPUTS`; from there on every numbered formula, ``$$ ... $$ (label)``, is
-followed by the same in Python, which is executed.  Each row of the formula is evaluated from its
-TeX, too, and has to have the value of the Python.  What it has to be beyond that, by integrals of
-the densities alone and by gkl itself, `truths.TRUTHS` says by label; labels of definitions begin
-with ``def-`` and have none.
+A page is a notebook. ``<!-- inputs: NAME -->`` begins with fresh parameters, those of
+`derivations.inputs.INPUTS`; from there on every numbered formula, ``$$ ... $$ (label)``, is
+followed by the same in Python, which is executed. Each row of the formula is evaluated from its
+TeX, too, and has to have the value of the Python. What it has to be beyond that, by integrals of
+the densities alone and by gkl itself, `derivations.truths.TRUTHS` says by label; labels of
+definitions begin with ``def-`` and have none.
 """
 
 import ast
@@ -16,12 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tex
-import truths_closed_forms  # noqa: F401 enter what they have
-import truths_gradients  # noqa: F401
-import truths_others  # noqa: F401
-from derivation_inputs import INPUTS
-from truths import TRUTHS
+from derivations import (
+    tex,
+    truths_closed_forms,  # noqa: F401 enter what they have
+    truths_gradients,  # noqa: F401
+    truths_others,  # noqa: F401
+)
+from derivations.inputs import INPUTS
+from derivations.truths import TRUTHS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS / "derivations.md", *sorted((DOCS / "derivations").glob("*.md"))]

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Docstrings: the examples of all of them run, and what is public has one in numpydoc's form."""
+"""Docstrings: the examples of all run, and what is public has one in numpydoc's form; the tree in
+CONTRIBUTING.md."""
 
 import doctest
 import importlib
 import pkgutil
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 
 import gkl
 from gkl import reference, ufuncs
 
+ROOT = Path(__file__).parents[1]
 MODULES = ["gkl", *(x.name for x in pkgutil.walk_packages(gkl.__path__, "gkl."))]
 MODULES.remove("gkl.__main__")
 PUBLIC = ("gkl", "gkl.vae", "gkl.torch", "gkl.jax")
@@ -68,3 +72,8 @@ def test_docstrings_are_numpydoc(name):
 
 def test_modules_are_found():
     assert {"gkl._core", "gkl.divergence", "gkl.vae.schemes", "gkl.reference"} <= {*MODULES}
+
+
+def test_the_tree_is_that_of_the_files():
+    tree = runpy.run_path(str(ROOT / "docs" / "tree.py"))
+    assert (ROOT / "CONTRIBUTING.md").read_text() == tree["page"](), "run python docs/tree.py"

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The Python of README and docs runs and prints what they show."""
+"""The programs of README and docs, and the commands of README, run and print what they show."""
 
 import contextlib
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,18 @@ BLOCKS = [
     for page in PAGES
     for block in re.findall(r"```python\n([^`]*)```\s*```text\n(.*?)```", page.read_text(), re.S)
 ]
+# of the first two, in one block, the first prints what stands below it, the other is the tests
+COMMANDS = re.findall(
+    r"```sh\n(.*?)```(?:\s*|\n\nThe first prints\n\n)```text\n(.*?)```", TEXT, re.S
+)
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
+
+
+def compare(found, shown, tolerance):
+    """The same words, and the same numbers but for rounding."""
+    assert NUMBER.sub("#", found).split() == NUMBER.sub("#", shown).split()
+    numbers = [np.array(NUMBER.findall(x), float) for x in (found, shown)]
+    np.testing.assert_allclose(*numbers, rtol=tolerance)
 
 
 @pytest.mark.parametrize(("code", "shown"), BLOCKS)
@@ -29,16 +42,29 @@ def test_a_block_prints_what_is_shown(code, shown, monkeypatch):
     monkeypatch.chdir(ROOT)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(code, "the block", "exec"), {})
-    found = printed.getvalue()
-    assert NUMBER.sub("#", found).split() == NUMBER.sub("#", shown).split()
-    numbers = [np.array(NUMBER.findall(x), float) for x in (found, shown)]
     # rounding differs between instruction sets, and with it the errors of the accuracy example
     tolerance = 0.9 if "error" in shown and "median" in shown else 1e-6
-    np.testing.assert_allclose(*numbers, rtol=tolerance)
+    compare(printed.getvalue(), shown, tolerance)
+
+
+@pytest.mark.parametrize(("commands", "shown"), COMMANDS)
+def test_commands_print_what_is_shown(commands, shown, tmp_path):
+    """In a folder that has what a clone has; what is installed already is not installed."""
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    commands = "".join(x for x in commands.splitlines(True) if "/pytest" not in x)
+    commands = re.sub(r"\.venv/bin/pip install .*?(&&|\n)", "", commands)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands], cwd=tmp_path, text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    own = re.compile(r"(?m)^elapsed .*$")  # of that machine
+    compare(own.sub("", done.stdout), own.sub("", shown), 1e-2)
 
 
 def test_there_are_such_blocks():
     assert len(BLOCKS) >= 6
+    assert len(COMMANDS) == 3
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -87,7 +87,14 @@ def paint(figure: Any, points: list[Point], roofs: Roofs) -> None:
     gray = figures.COLORS["roof"]
     top = max(roofs.gemm.values())
     axes.loglog(x, np.minimum(x * roofs.stream, top), color=gray)
-    axes.text(x[0], 0.7 * x[0] * roofs.stream, f"stream {roofs.stream:.0f} GB/s", va="top")
+    axes.text(
+        x[0],
+        1.15 * x[0] * roofs.stream,
+        f"stream {roofs.stream:.0f} GB/s",
+        rotation_mode="anchor",
+        rotation=np.degrees(np.arctan(roofs.stream)),
+        transform_rotates_text=True,
+    )
     for dtype, peak in roofs.gemm.items():
         axes.axhline(peak, color=gray, linestyle="-" if dtype == "f64" else "--")
         axes.text(x[0], peak * 1.08, f"gemm {dtype} {peak:.0f} GFLOP/s")
@@ -99,9 +106,9 @@ def paint(figure: Any, points: list[Point], roofs: Roofs) -> None:
             axes.plot(x, y, mark, color=COLOR[output], label=label)
     for p in points:  # pairs' values on the left of their points, all else on the right
         left = p.output == "value" and not p.label.startswith("unit")
-        place: dict[str, Any] = {"xytext": (-5, 4) if left else (6, -9)}
+        place: dict[str, Any] = {"xytext": (-6, 3) if left else (6, -8)}
         place |= {"ha": "right" if left else "left", "textcoords": "offset points"}
-        axes.annotate(p.label, (p.intensity, p.gflops), **place, fontsize=7, color=COLOR[p.output])
+        axes.annotate(p.label, (p.intensity, p.gflops), **place, fontsize=8, color=COLOR[p.output])
     axes.set(xlabel="operations for each byte", ylabel="GFLOP/s")
     axes.set_ylim(min(10, 0.6 * min(p.gflops for p in points)), 2 * top)
     axes.legend(loc="lower right")
@@ -130,8 +137,8 @@ def main() -> None:
     points, stream = diagonal(reports["table"], flops)
     of_full, roofs = full(reports["table_full"])
     with_gemm = Roofs(stream, roofs.gemm)
-    figures.draw("roofline-diag", partial(paint, points=points, roofs=with_gemm), (5.2, 4))
-    figures.draw("roofline-full", partial(paint, points=of_full, roofs=roofs), (5.2, 4))
+    figures.draw("roofline-diag", partial(paint, points=points, roofs=with_gemm), (6.4, 3.6))
+    figures.draw("roofline-full", partial(paint, points=of_full, roofs=roofs), (6.4, 3.6))
     counts = [[f"`{name}`", *(f"{x[dtype][output]}" for dtype in MARK for output in COLOR)]
               for name, x in flops.items()]  # fmt: skip
     columns = ["kernel", "value f32", "and gradients", "value f64", "and gradients"]

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Numbers, checks, and what diagonal Gaussians in memory are made of.
+ */
 #include <math.h>
 #include <stdarg.h>
 #include <stdint.h>

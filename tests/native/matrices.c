@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Gaussians with a matrix or a factor: made, put into memory, run, compared.
+ */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>

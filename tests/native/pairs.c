@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Every p against every q: made, put into memory, run, compared.
+ */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>

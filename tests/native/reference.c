@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * One dimension in long double.
+ */
 #include <float.h>
 #include <math.h>
 

@@ -3,7 +3,9 @@
 
 import numpy as np
 from exact import MP
-from integrals import (
+
+import gkl
+from derivations.integrals import (
     cross_entropy,
     cross_entropy_full,
     kl,
@@ -13,9 +15,7 @@ from integrals import (
     mean,
     mean_full,
 )
-from truths import each, low_rank, normal, pair, truth
-
-import gkl
+from derivations.truths import each, low_rank, normal, pair, truth
 
 # ---- one dimension
 

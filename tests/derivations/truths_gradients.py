@@ -3,10 +3,10 @@
 
 import numpy as np
 from exact import MP
-from integrals import gradient, kl, kl_full, slope
-from truths import low_rank, normal, pair, truth
 
 import gkl
+from derivations.integrals import gradient, kl, kl_full, slope
+from derivations.truths import low_rank, normal, pair, truth
 from gkl import DiagNormal, vae
 
 # ---- gradients

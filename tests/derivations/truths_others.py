@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 from exact import MP
-from integrals import (
+
+import gkl
+from derivations.integrals import (
     integral,
     kl,
     kl_full,
@@ -13,9 +15,7 @@ from integrals import (
     mean,
     slope,
 )
-from truths import each, normal, pair, truth
-
-import gkl
+from derivations.truths import each, normal, pair, truth
 from gkl import DiagNormal, vae
 
 # ---- every p against every q
