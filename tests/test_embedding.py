@@ -214,6 +214,8 @@ def test_an_extension_module(shell):
     refused = "! python -c 'import capsule; capsule.kl(bytes({}), bytes({}))' 2>&1 | tail -n 1"
     assert "not a Gaussian" in shell(refused.format(8, 8))
     assert "not of one length" in shell(refused.format(8, 16))
+    said = shell("! python -c 'import capsule' 2>&1", GKL_ISA="none")
+    assert "ImportError: GKL_ISA: 'none' is not" in said  # the cause, not only that it failed
 
 
 @pytest.mark.parametrize(
