@@ -195,5 +195,6 @@ def test_errors_name_the_argument_the_item_and_the_reason(change, error, words):
         gmm_kl(**{"weights_p": HALF, "p": P, "weights_q": HALF, "q": P, **change})
 
 
+@pytest.mark.thread_unsafe  # a doctest takes the process's stdout
 def test_docstring_runs():
     assert doctest.testmod(mixtures) == (0, 7)

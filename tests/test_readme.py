@@ -4,12 +4,12 @@
 import contextlib
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import in_checkout
 
-ROOT = Path(__file__).parents[1]
+ROOT = in_checkout("README.md").parent
 TEXT = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "docs" / "vae.md"]
 BLOCKS = [

@@ -565,6 +565,7 @@ def test_bad_schedules(call, words):
         call()
 
 
+@pytest.mark.thread_unsafe  # a doctest takes the process's stdout
 @pytest.mark.parametrize(
     "name", ["", ".scheme", ".schemes", ".schedules", ".objective", ".statistics"]
 )
