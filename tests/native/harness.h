@@ -140,5 +140,6 @@ void test_nearest(void);
 void test_pairwise_poll(void);
 void test_gathers(int quick);
 void test_xla(void);
+void test_callers(void);
 
 #endif
