@@ -6,12 +6,11 @@ import itertools
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 from gaussians import DIAG, EVERY, SOME, gaussian
-from helpers import python, same_bits, several
+from helpers import in_checkout, python, same_bits, several
 
 import gkl
 
@@ -23,7 +22,6 @@ from jax.test_util import check_grads  # noqa: E402
 import gkl.jax as gj  # noqa: E402
 from gkl.tensors import CORES  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
 CLASSES = {"diag": gj.DiagNormal, "full": gj.FullNormal, "low_rank": gj.LowRankNormal}
 ALL_PAIRS = list(itertools.product(EVERY, (*EVERY, None)))
 PAIRS = [*SOME, ("logvar", None), ("var", "std"), ("std", "logvar")]
@@ -139,7 +137,7 @@ def test_declarations_agree_with_the_header_of_the_installed_xla(tmp_path):
     lines += [f'_Static_assert({claim}, "differs");' for claim in claims]
     source = tmp_path / "agree.c"
     source.write_text("\n".join(lines) + "\n")
-    folders = [f"-I{jax.ffi.include_dir()}", f"-I{ROOT / 'src_c'}"]
+    folders = [f"-I{jax.ffi.include_dir()}", f"-I{in_checkout('src_c')}"]
     command = [os.environ.get("CC", "cc"), "-std=gnu11", "-fsyntax-only", *folders, source]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

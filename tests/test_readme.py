@@ -6,12 +6,12 @@ import io
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import in_checkout
 
-ROOT = Path(__file__).parents[1]
+ROOT = in_checkout("README.md").parent
 TEXT = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md"]
 PAGES += [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs").glob("derivations/*.md"))]
