@@ -33,7 +33,7 @@ def kl(p: str, q: str, *operands: Any) -> Any:
 
 
 def _varying_alike(operands: Sequence[Any]) -> Sequence[Any]:
-    """Of one type also where shard_map knows which differ between devices: as if all did."""
+    """Where shard_map marks what differs between devices: all marked, if not all are equal."""
     scalars = [jax.eval_shape(jnp.sum, x) for x in operands]
     if all(x == scalars[0] for x in scalars):
         return operands
@@ -43,19 +43,19 @@ def _varying_alike(operands: Sequence[Any]) -> Sequence[Any]:
 
 def _evaluate(p: str, q: str, wanted: tuple[bool, ...], *operands: Any) -> Any:
     """The value, and item by item the gradients in the operands that are wanted."""
-    results = jax.eval_shape(partial(_zeros, wanted), *operands)
+    results = jax.eval_shape(partial(_like_results, wanted), *operands)
     bits = sum(1 << i for i, is_wanted in enumerate(wanted) if is_wanted)
     call = jax.ffi.ffi_call("gkl_kl", results, vmap_method="expand_dims")
     first, *rest = operands
     return call(_on_cpu.bind(first), *rest, p=p, q=q, gradients=np.int32(bits))
 
 
-def _zeros(wanted: tuple[bool, ...], *operands: Any) -> list[Any]:
-    """Like the results, wherever these are sharded."""
-    axes = range(operands[0].ndim - 1)
-    whole = [0 * x.astype(_result_type(operands)) for x in operands]
-    value = sum(x.sum(range(len(axes), x.ndim)) for x in whole)
-    gradients = zip(whole, wanted, strict=True)
+def _like_results(wanted: tuple[bool, ...], *operands: Any) -> list[Any]:
+    """Arrays of their shapes, types and shardings."""
+    ndim = operands[0].ndim - 1
+    given = [x.astype(_result_type(operands)) for x in operands]
+    value = sum(x.sum(range(ndim, x.ndim)) for x in given)
+    gradients = zip(given, wanted, strict=True)
     return [value, *(_by_item(value, x) + x for x, is_wanted in gradients if is_wanted)]
 
 
@@ -72,40 +72,38 @@ def _derivative(
         step = tangents[i].astype(value.dtype)
         change = _times.bind(gradients[i], jnp.broadcast_to(step, gradients[i].shape))
         slope += change.sum(range(value.ndim, change.ndim))
-    values = [value, *(gradients[i] for i in _places(wanted))]
-    if not any(wanted):
-        return values, [slope]
-
-    def by_formula(*moved: Any) -> Any:
-        all_operands = list(operands)
-        for i, x in zip(_places(moving), moved, strict=True):
-            all_operands[i] = x
-        return _gradients_by_formula(p, q, wanted, value, all_operands)
-
-    steps = [(operands[i], tangents[i]) for i in _places(moving)]
-    _, slopes = jax.jvp(by_formula, *zip(*steps, strict=True))
-    return values, [slope, *slopes]
+    slopes = _second(p, q, wanted, value, operands, tangents) if any(wanted) else []
+    return [value, *(gradients[i] for i in _places(wanted))], [slope, *slopes]
 
 
-def _gradients_by_formula(
-    p: str, q: str, wanted: tuple[bool, ...], value: Any, operands: Sequence[Any]
-) -> Any:
+def _second(
+    p: str, q: str, wanted: tuple[bool, ...], value: Any, operands: Any, tangents: Any
+) -> list[Any]:
+    """The derivatives of the gradients, NaN for bad items: the closed form is taken elsewhere."""
+    bad = jnp.isnan(value)
     own = [x.shape[value.ndim :] for x in operands]
     d = next((x[0] for x in own if x[0] != 1), 1)
-    bad = jnp.isnan(value)
+    whole = [
+        jnp.where(_by_item(bad, x), _good(x, s), x).astype(value.dtype)
+        for x, s in zip(operands, own, strict=True)
+    ]
+    steps = [
+        jnp.zeros_like(x) + (0 if isinstance(t, SymbolicZero) else t.astype(value.dtype))
+        for x, t in zip(whole, tangents, strict=True)
+    ]
 
-    def without_bad(x: Any, own: tuple[int, ...]) -> Any:
-        """The whole batch, with parameters of N(0, I) or so for items that are NaN in the end."""
-        any_good = jnp.eye(*own) if len(own) == 2 else jnp.ones(own)
-        any_good = any_good[(None,) * value.ndim].astype(value.dtype)
-        return jnp.where(_by_item(bad, x), any_good, x.astype(value.dtype))
-
-    def total(*repeated: Any) -> Any:
+    def total(*whole: Any) -> Any:
         shapes = [(*value.shape, d, *s[1:]) for s in own]
-        return formula(list(map(jnp.broadcast_to, repeated, shapes)), p, q).sum()
+        return formula(list(map(jnp.broadcast_to, whole, shapes)), p, q).sum()
 
-    found = jax.grad(total, _places(wanted))(*map(without_bad, operands, own))
-    return [_times.bind(jnp.where(_by_item(bad, x), jnp.nan, jnp.ones_like(x)), x) for x in found]
+    _, slopes = jax.jvp(jax.grad(total, _places(wanted)), whole, steps)
+    return [_times.bind(jnp.where(_by_item(bad, x), jnp.nan, jnp.ones_like(x)), x) for x in slopes]
+
+
+def _good(x: Any, own: tuple[int, ...]) -> Any:
+    """Something in place of a bad parameter x, where the closed form has derivatives."""
+    good = jnp.eye(*own, dtype=x.dtype) if len(own) == 2 else jnp.ones(own, x.dtype)
+    return good[(None,) * (x.ndim - len(own))]
 
 
 jax.ffi.register_ffi_target("gkl_kl", _core.xla_call(), platform="cpu")

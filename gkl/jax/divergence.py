@@ -64,9 +64,9 @@ def kl(p: Gaussian, q: Gaussian | None = None, *, on_error: Literal["nan"] = "na
     -----
     Formula, accuracy and bits are those of :func:`gkl.kl`, whose core the compiled program calls
     without Python, on XLA's own buffers; what a batch or ``vmap`` shares is not repeated in
-    memory, and parameters of different types are converted to a common one.  ``jit``, ``vmap``
-    and reverse-mode derivatives (``grad``, ``vjp``, ``jacrev``) compose; forward-mode ones
-    (``jvp``, ``jacfwd``) of a divergence itself are JAX's error.
+    memory, and parameters of different types are converted to a common one.  ``jit``, ``vmap``,
+    derivatives forward and in reverse (``jvp``, ``linearize``, ``grad``, ``jacfwd``, ``jacrev``,
+    ``hessian``) and ``checkpoint`` compose, in loops, too.
 
     Where a gradient is wanted, it comes from the same pass over the data as the value, for the
     parameters that have one, and is kept, item by item, for the backward pass, which sums those
@@ -76,6 +76,12 @@ def kl(p: Gaussian, q: Gaussian | None = None, *, on_error: Literal["nan"] = "na
     counts as 0.  Their own derivatives, such as ``jax.hessian``, are those of the closed form in
     JAX's operations, with d x d matrices for low ranks and without :func:`gkl.kl`'s accuracy near
     P = Q.
+
+    On several devices call it within ``jax.shard_map``, or ``jax.pmap``, where each does its part;
+    under ``jit`` alone XLA gathers operands that are sharded, and every device does all.
+    ``jax.export`` wants to be told that the program may call gkl
+    (``DisabledSafetyCheck.custom_call("gkl_kl")``) and shapes of numbers, and its programs want
+    ``gkl.jax`` to be imported where they run.
 
     The number of threads is :func:`gkl.set_num_threads`'s, not XLA's; :func:`gkl.num_threads`,
     which is of the calling thread, need not reach the threads of XLA.
