@@ -7,14 +7,13 @@ import importlib
 import pkgutil
 import re
 import runpy
-from pathlib import Path
 
 import pytest
+from helpers import in_checkout
 
 import gkl
 from gkl import reference, ufuncs
 
-ROOT = Path(__file__).parents[1]
 MODULES = ["gkl", *(x.name for x in pkgutil.walk_packages(gkl.__path__, "gkl."))]
 MODULES.remove("gkl.__main__")
 PUBLIC = ("gkl", "gkl.vae", "gkl.torch", "gkl.jax")
@@ -75,5 +74,5 @@ def test_modules_are_found():
 
 
 def test_the_tree_is_that_of_the_files():
-    tree = runpy.run_path(str(ROOT / "docs" / "tree.py"))
-    assert (ROOT / "CONTRIBUTING.md").read_text() == tree["page"](), "run python docs/tree.py"
+    tree = runpy.run_path(str(in_checkout("docs/tree.py")))
+    assert tree["PAGE"].read_text() == tree["page"](), "run python docs/tree.py"
