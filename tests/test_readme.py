@@ -73,6 +73,14 @@ def test_files_that_a_page_names_are_there(page):
         assert (page.parent / "".join(name)).exists(), name
 
 
+def test_the_page_of_vaes_has_the_losses_that_are_shown():
+    losses = re.findall(r"(?m)^  150 +(\S+) +(\S+)", TEXT)
+    assert len(losses) == 2
+    page = (ROOT / "docs" / "vae.md").read_text()
+    for number in sum(losses, ()):
+        assert f"{float(number):.1f}" in page
+
+
 def test_quick_start_is_two_lines():
     start = re.search(r"^## Quick start.*?^```sh\n(.*?)^```", TEXT, re.S | re.M)
     assert start
