@@ -28,10 +28,8 @@ HEADS = {
     r'""(".*?)"""': (".pyx",),
     r"^# ([^\n]*)": (".md",),
 }  # fmt: skip
-SHORT, LONG = (
-    30,
-    110,
-)  # of a long sentence what stands before a colon is enough, if it is not short
+# of a long sentence what stands before a colon is enough, if it is not short
+SHORT, LONG = 30, 110
 HIDDEN = {"build", "_generated", "templates", "__pycache__"}
 
 

@@ -91,7 +91,8 @@ def kl(
       condition numbers of the covariances scaled to unit diagonal.  Two precisions are not
       inverted: p's takes the part of Sq, and in the bound kp and kq change places.  Where the
       parameters of p and q are of different kinds, one is converted first, and the result is that
-      of the rounded one: to 4 eps (kq + kp) (1 + 1/sqrt(KL)).
+      of the rounded one: to 4 eps (kq + kp) (1 + 1/sqrt(KL)).  Where eps d max(kq, kp) is above
+      0.05 nothing is promised.
     * low-rank covariances beside low-rank or diagonal ones: to the same bound, except where F_p is
       near F_q turned by a rotation.  There the error is within 4 eps (kq + kp) (KL + e^2),
       e = \|F_p - F_q\|/\|F_q\|.  Beyond condition numbers of 1/eps nothing is promised.

@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Docstrings: the examples of all run, and what is public has one in numpydoc's form; the tree in
-CONTRIBUTING.md."""
+CONTRIBUTING.md; the bounds that pages state are those of the tests."""
 
 import doctest
 import importlib
 import pkgutil
 import re
 import runpy
-from pathlib import Path
 
+import numpy as np
 import pytest
+import test_accuracy
+import test_full_accuracy
+import test_low_rank
+import test_pairwise
+import test_scalar
+from helpers import in_checkout
 
 import gkl
 from gkl import reference, ufuncs
 
-ROOT = Path(__file__).parents[1]
 MODULES = ["gkl", *(x.name for x in pkgutil.walk_packages(gkl.__path__, "gkl."))]
 MODULES.remove("gkl.__main__")
 PUBLIC = ("gkl", "gkl.vae", "gkl.torch", "gkl.jax")
@@ -75,5 +80,39 @@ def test_modules_are_found():
 
 
 def test_the_tree_is_that_of_the_files():
-    tree = runpy.run_path(str(ROOT / "docs" / "tree.py"))
-    assert (ROOT / "CONTRIBUTING.md").read_text() == tree["page"](), "run python docs/tree.py"
+    tree = runpy.run_path(str(in_checkout("docs/tree.py")))
+    assert tree["PAGE"].read_text() == tree["page"](), "run python docs/tree.py"
+
+
+def test_bounds_on_the_page_are_those_of_the_tests():
+    """Row by row, in order, of the table of docs/accuracy.md."""
+    diag, full, low = test_accuracy, test_full_accuracy, test_low_rank
+    both, near = "(k_q + k_p)", "(k_q + k_p/max(1, KL))"
+    wanted = [
+        ("test_scalar.py", f"{max(test_scalar.BOUNDS[x] for x in ('phi', 'psi')) / 2} eps"),
+        ("test_accuracy.py", f"{diag.BOUND} eps;"),
+        ("test_accuracy.py", f"{diag.BOUND} eps (1 + 1/"),
+        ("test_accuracy.py", f"{diag.JEFFREYS_BOUND} eps"),
+        ("test_accuracy.py", f"{diag.BOUND} eps of the sum"),
+        ("test_full_accuracy.py", f"{full.BOUND} eps {near}"),
+        ("test_full_accuracy.py", f"{full.BOUND} eps {both} (1 + 1/√KL)"),
+        ("test_full_accuracy.py", f"{full.GRADIENT_BOUND} eps {both}"),
+        ("test_full_accuracy.py", f"{full.JEFFREYS_BOUND} eps {both}"),
+        ("test_full_accuracy.py", f"{full.BOUND} eps {both} of the sum"),
+        ("test_low_rank.py", f"{low.BOUND} eps {near}"),
+        ("test_low_rank.py", f"{low.BOUND} eps {both} (1 + e²/KL)"),
+        ("test_pairwise.py", "{:.0e} in float32, {:.0e} in float64".format(
+            *(test_pairwise.TOLERANCE[x] for x in (np.float32, np.float64)))),
+    ]  # fmt: skip
+    page = in_checkout("docs/accuracy.md").read_text()
+    rows = re.findall(r"(?m)^\| (?!what|:)[^|]* \| (.*) \| `(test_\w+\.py)` \|$", page)
+    for (bound, file), (test, beginning) in zip(rows, wanted, strict=True):
+        assert file == test
+        assert bound.startswith(beginning), bound
+    assert f"at most {full.LOST}" in page
+    for text in (gkl.kl.__doc__, in_checkout("README.md").read_text()):
+        assert f"{diag.BOUND} eps" in text
+    for x in (f"{full.BOUND} eps (kq + kp/max(1, KL))", f"{full.BOUND} eps (kq + kp) (1 +"):
+        assert x in gkl.kl.__doc__
+    for x in (f"{diag.BOUND} eps", f"{full.GRADIENT_BOUND} eps (kq + kp)"):
+        assert x in gkl.kl_and_grad.__doc__

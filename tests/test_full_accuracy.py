@@ -26,6 +26,8 @@ from exact_full import MP, Wide, as_mp, item
 from gkl import _core, ufuncs
 
 FLOATS = (np.float32, np.float64)
+BOUND, GRADIENT_BOUND, JEFFREYS_BOUND = 4, 8, 8  # units of what value_unit says
+LOST = 0.05  # eps d times the condition number, beyond which nothing is compared
 MATRICES = ("cov", "tril", "precision")
 DIAGONALS = ("var", "std", "logvar")
 # what of the gufuncs is tried here, by pair; gradients as _grad, which test_gufuncs.py takes apart
@@ -226,13 +228,13 @@ def check_pair(kind_p, kind_q, arrays, message):
             where = f"{message}, {name}, item {i}, {arrays[0].dtype}, d = {x.d}, {isa}"
             kp, kq = x.conditions
             assert not values[i] < 0, where
-            if eps * max(kp, kq) * x.d > 0.05:
+            if eps * max(kp, kq) * x.d > LOST:
                 continue
             assert values[i] >= 0, where
             checked += 1
             unit = value_unit(x, eps, same)
             error = abs(np.longdouble(values[i]) - x.kl)
-            assert error <= 4 * unit, f"{where}: {float(error / unit):.2f} units"
+            assert error <= BOUND * unit, f"{where}: {float(error / unit):.2f} units"
             unit = eps * (kp + kq) * (1 if same else 1 + 1 / float(x.cov_part) ** 0.5)
             names = ("d_mean_p", "d_scale_p", "d_mean_q", "d_scale_q")
             kinds = ("mean", kind_p, "mean", kind_q)
@@ -241,7 +243,7 @@ def check_pair(kind_p, kind_q, arrays, message):
                 two_terms = x.far and what == ("d_scale_p" if x.precisions else "d_scale_q")
                 term = x.term_q if two_terms else 0
                 error = gradient_error(g[i], x[what], term, kind, s, unit)
-                assert error <= 8, f"{where}, {what}: {error:.2f} units"
+                assert error <= GRADIENT_BOUND, f"{where}, {what}: {error:.2f} units"
                 if kind in ("cov", "precision"):
                     np.testing.assert_array_equal(g[i], g[i].T)
                 if kind == "tril":
@@ -319,7 +321,7 @@ def check_diagonal(kind_p, kind_q, arrays, strict):
         values = getattr(ufuncs, name)(*arrays)
         for i in range(len(values)):
             x = oracle(kind_p, kind_q, arrays, i)
-            assert abs(values[i] - x.kl) <= 4 * value_unit(x, eps, False), (name, isa, i)
+            assert abs(values[i] - x.kl) <= BOUND * value_unit(x, eps, False), (name, isa, i)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -349,7 +351,7 @@ def test_against_low_rank(kind, dtype):
             for i, order in itertools.product(range(n), range(2)):
                 x = exact[i][order]
                 error = abs(np.longdouble(values[order][i]) - x.kl)
-                assert error <= 4 * value_unit(x, eps, False), (isa, d, i, order)
+                assert error <= BOUND * value_unit(x, eps, False), (isa, d, i, order)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -377,7 +379,8 @@ def test_other_outputs(kind, dtype):
                         "entropy": logs[0],
                         "cross_entropy": logs[1] + (x.trace + x.mahalanobis) / 2,
                     }.get(name, abs(x[name]))
-                    bound = (8 if name == "jeffreys" else 4) * eps * (kq + kp) * size
+                    bound = JEFFREYS_BOUND if name == "jeffreys" else BOUND
+                    bound *= eps * (kq + kp) * size
                     error = abs(np.longdouble(values[i]) - x[name])
                     assert error <= bound, (name, family, d, isa, i, float(error / bound))
 

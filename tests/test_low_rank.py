@@ -239,7 +239,7 @@ def test_rotations_of_the_factor():
         for isa in every_isa():
             found = ufuncs.kl_low_rank(mean, other, var, mean, factor, var)
             error = float(abs(MP.mpf(float(found)) - exact))
-            assert error <= 4 * np.finfo(float).eps * both * (float(exact) + e * e), (isa, e)
+            assert error <= BOUND * np.finfo(float).eps * both * (float(exact) + e * e), (isa, e)
 
 
 def test_noise_far_below_the_factor():

@@ -4,11 +4,11 @@
 import importlib
 import json
 import shutil
-from pathlib import Path
 
 import pytest
+from helpers import in_checkout
 
-ROOT = Path(__file__).parents[1]
+ROOT = in_checkout("benchmarks").parent
 BENCHMARKS = ROOT / "benchmarks"
 
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What the kernels should give for one dimension, in long double and by other formulae than theirs.
+ * What the kernels should give for one dimension, in long double and by other formulas than theirs.
  */
 #ifndef REFERENCE_H
 #define REFERENCE_H

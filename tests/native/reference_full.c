@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * KL of two covariances S_p and S_q in long double, by other formulae than the kernels': of
+ * KL of two covariances S_p and S_q in long double, by other formulas than the kernels': of
  * M = L_q^-1 E L_q^-T, E = S_p - S_q, by its L D L^T that never adds the identity, and gradients by
  * 1/2 S_q^-1 E S_p^-1 and -1/2 (S_q^-1 E S_q^-1 + z z^T).  E is found from the difference of the
  * parameters where they are of one kind, so that nothing cancels.
