@@ -19,16 +19,26 @@ def load(monkeypatch):
     return importlib.import_module
 
 
-@pytest.mark.parametrize("name", ["README.md", "benchmarks/README.md"])
+@pytest.mark.parametrize("name", ["README.md", "benchmarks/README.md", "docs/parameterization.md"])
 def test_tables_are_those_of_the_results(load, name):
     """python benchmarks/readme.py writes them."""
+    pytest.importorskip("ml_dtypes")
     readme = load("readme")
     path = ROOT / name
     text, tables = path.read_text(), readme.pages()[path]
-    assert len(tables) >= 2
+    assert tables
     for table in tables:
         assert table in text, "python benchmarks/readme.py"
     assert readme.written(text, tables) == text
+
+
+def test_every_parameter_is_measured(load):
+    pytest.importorskip("ml_dtypes")
+    table = load("table_parameters")
+    kinds = {kind for p, q, _ in (*table.DIAGONAL, *table.FULL) for kind in (p, q)}
+    assert kinds >= {"var", "std", "logvar", "cov", "tril", "precision", None}
+    for kind in kinds - {None}:
+        assert len(table.gaussian(kind, "float32", 2, 5, 0)) == 2
 
 
 def test_operations_are_counted_in_the_source(load):
