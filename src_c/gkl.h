@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The version of gkl, and that of this interface: a new minor appends functions to gkl_api, a new
- * major changes what was there. */
+/* The version of gkl, and that of this interface: a new minor appends functions to gkl_api and values
+ * to enums, a new major changes what was there, as the size of a struct does. */
 #define GKL_VERSION "0.1.0"
 #define GKL_API_MAJOR 1
 #define GKL_API_MINOR 0
@@ -45,6 +45,9 @@ typedef enum {
     GKL_LOW_RANK,  /* covariance F F^T + diag(scale): scale (d), and F as the factor (d, rank) */
     GKL_KINDS
 } gkl_kind;
+
+/* what is compiled with -fshort-enums has other structs */
+typedef char gkl_enums_are_as_large_as_int[sizeof(gkl_kind) == sizeof(int) ? 1 : -1];
 
 /* Is that parameter a matrix? */
 static inline int gkl_has_matrix(gkl_kind kind) { return kind >= GKL_COV && kind <= GKL_PRECISION; }
@@ -197,8 +200,8 @@ int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t self, void *
                 ptrdiff_t *index);
 
 /* For each of p the members of q within its bound by these values, in the order of index: those of
- * item i are from start[i] up to start[i + 1], of which there is room for n + 1.  The caller frees
- * *index and *value. */
+ * item i are from start[i] up to start[i + 1], of which there is room for n + 1.  The caller gives
+ * *index and *value to free(), after an error, too. */
 int gkl_within(const gkl_pairwise_job *job, const double *bound, ptrdiff_t self, ptrdiff_t *start,
                ptrdiff_t **index, double **value);
 

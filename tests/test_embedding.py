@@ -240,6 +240,12 @@ def test_the_headers_are_pedantic(compiler, standard, tmp_path):
         subprocess.run([tool, *flags, "-c", source, "-o", tmp_path / "a.o"], check=True)
 
 
+def test_enums_of_another_size_are_refused(shell):
+    for tool in ("cc -std=c11 -x c", "c++ -std=c++11 -x c++"):
+        said = shell(f"! {tool} -fshort-enums -fsyntax-only src_c/gkl.h 2>&1")
+        assert "gkl_enums_are_as_large_as_int" in said
+
+
 def test_an_extension_module(shell):
     [(command, printed)] = commands("An extension module of Python")
     shell(command, printed)
