@@ -15,7 +15,7 @@
 #include "groups.h"
 #include "xla_ffi.h"
 
-enum { MOST_OPERANDS = 6 };
+enum { MOST_OPERANDS = 6, ATTRIBUTES = 3 };
 
 static const char *const kind_names[GKL_KINDS] = {"var",  "std",       "logvar",   "",
                                                   "cov", "tril", "precision", "low_rank"};
@@ -176,6 +176,9 @@ static int read_call(reading *r) {
     add_places(r, job->q, 2, GKL_FACTOR_Q);
     if (!wanted || wanted->type != GKL_XLA_S32)
         return fail(r, GKL_XLA_INVALID_ARGUMENT, "gkl: no 32-bit integer in attribute gradients");
+    if (r->call->attributes.count != ATTRIBUTES) /* a program of a later gkl may say more */
+        return fail(r, GKL_XLA_INVALID_ARGUMENT, "gkl: %d attributes, not %d",
+                    (int)r->call->attributes.count, ATTRIBUTES);
     const int bits = *(const int32_t *)wanted->value;
     job->output = bits ? GKL_GRAD : GKL_VALUE;
     int count = 1;

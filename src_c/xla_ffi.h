@@ -2,7 +2,7 @@
  *
  * What the custom call of xla.c needs of XLA's foreign function interface (FFI), version 0.1: the
  * members that it reads or writes, and those before them.  XLA keeps these where they are and
- * appends others; tests/test_jax.py compares all with the header of the installed XLA.
+ * appends others; tests/test_jax_programs.py compares all with the header of the installed XLA.
  */
 #ifndef GKL_XLA_FFI_H
 #define GKL_XLA_FFI_H

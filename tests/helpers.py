@@ -6,12 +6,20 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from gkl import reference
 
+try:
+    from ml_dtypes import bfloat16
+except ImportError:  # it has no wheels for musl
+    bfloat16 = None
+
 FLOATS = (np.float32, np.float64)
+HALVES = (np.float16,) if bfloat16 is None else (np.float16, bfloat16)
 
 # those that go through a batch; of every p against every q: test_pairwise.py
 BATCH_NAMES = [name for name in reference.names() if not name.startswith("pairwise_")]
@@ -25,6 +33,15 @@ SOME_MATRICES += ["kl_diag_full_std_cov_parts", "jeffreys_full_precision", "entr
 SOME_MATRICES += ["kl_low_rank_grad", "kl_full_low_rank_cov", "kl_low_rank_diag_var_terms"]
 
 MATRICES = ("cov", "tril", "precision")
+
+
+def in_checkout(name):
+    """The path of a file or folder that is not installed; a module of tests that were copied
+    without it is skipped."""
+    path = Path(__file__).resolve().parent.parent / name
+    if not path.exists():
+        pytest.skip(f"{name} is not here: the tests are alone", allow_module_level=True)
+    return path
 
 
 @functools.cache

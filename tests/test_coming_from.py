@@ -5,14 +5,14 @@ import contextlib
 import functools
 import importlib
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import in_checkout
 
 import gkl
 
-TEXT = (Path(__file__).parents[1] / "docs" / "coming_from.md").read_text()
+TEXT = in_checkout("docs/coming_from.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", TEXT, re.S | re.M))
 ARRAYS = {  # a library's own, and back
     "torch.distributions": ("torch", lambda torch: torch.from_numpy),

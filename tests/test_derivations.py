@@ -12,7 +12,6 @@ definitions begin with ``def-`` and have none.
 import ast
 import itertools
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +23,9 @@ from derivations import (
 )
 from derivations.inputs import INPUTS
 from derivations.truths import TRUTHS
+from helpers import in_checkout
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = in_checkout("docs")
 PAGES = [DOCS / "derivations.md", *sorted((DOCS / "derivations").glob("*.md"))]
 PART = re.compile(
     r"^<!-- inputs: (?P<inputs>.*?) -->$"

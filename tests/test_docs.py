@@ -7,7 +7,6 @@ import importlib
 import pkgutil
 import re
 import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +15,11 @@ import test_full_accuracy
 import test_low_rank
 import test_pairwise
 import test_scalar
+from helpers import in_checkout
 
 import gkl
 from gkl import reference, ufuncs
 
-ROOT = Path(__file__).parents[1]
 MODULES = ["gkl", *(x.name for x in pkgutil.walk_packages(gkl.__path__, "gkl."))]
 MODULES.remove("gkl.__main__")
 PUBLIC = ("gkl", "gkl.vae", "gkl.torch", "gkl.jax")
@@ -81,8 +80,8 @@ def test_modules_are_found():
 
 
 def test_the_tree_is_that_of_the_files():
-    tree = runpy.run_path(str(ROOT / "docs" / "tree.py"))
-    assert (ROOT / "CONTRIBUTING.md").read_text() == tree["page"](), "run python docs/tree.py"
+    tree = runpy.run_path(str(in_checkout("docs/tree.py")))
+    assert tree["PAGE"].read_text() == tree["page"](), "run python docs/tree.py"
 
 
 def test_bounds_on_the_page_are_those_of_the_tests():
@@ -105,13 +104,13 @@ def test_bounds_on_the_page_are_those_of_the_tests():
         ("test_pairwise.py", "{:.0e} in float32, {:.0e} in float64".format(
             *(test_pairwise.TOLERANCE[x] for x in (np.float32, np.float64)))),
     ]  # fmt: skip
-    page = (ROOT / "docs" / "accuracy.md").read_text()
+    page = in_checkout("docs/accuracy.md").read_text()
     rows = re.findall(r"(?m)^\| (?!what|:)[^|]* \| (.*) \| `(test_\w+\.py)` \|$", page)
     for (bound, file), (test, beginning) in zip(rows, wanted, strict=True):
         assert file == test
         assert bound.startswith(beginning), bound
     assert f"at most {full.LOST}" in page
-    for text in (gkl.kl.__doc__, (ROOT / "README.md").read_text()):
+    for text in (gkl.kl.__doc__, in_checkout("README.md").read_text()):
         assert f"{diag.BOUND} eps" in text
     for x in (f"{full.BOUND} eps (kq + kp/max(1, KL))", f"{full.BOUND} eps (kq + kp) (1 +"):
         assert x in gkl.kl.__doc__

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import in_checkout
 
 import gkl
 from gkl import _core, c_api
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = in_checkout("src_c").parent
 PAGE = (ROOT / "docs" / "embedding.md").read_text()
 HEADER = (ROOT / "src_c" / "gkl.h").read_text()
 COMPILERS = {"gcc": "g++", "clang": "clang++"}

@@ -6,14 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import in_checkout
 
 import gkl
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = in_checkout("examples")
 VAE = EXAMPLES / "vae_digits.py"
 CLASSES = EXAMPLES / "digits_classes.py"
 NEIGHBORS = EXAMPLES / "digits_neighbors.py"

@@ -8,12 +8,10 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import FLOATS, LAYOUTS, close, in_layout, operands, python, same_bits
+from helpers import FLOATS, HALVES, LAYOUTS, close, in_layout, operands, python, same_bits
 
 import gkl
 from gkl import DiagNormal, InvalidGaussianError, _core, reference, ufuncs
-
-ml_dtypes = pytest.importorskip("ml_dtypes")
 
 KINDS = ("var", "std", "logvar")
 PAIRS = [*itertools.product(KINDS, KINDS), *((kind, None) for kind in KINDS)]
@@ -170,7 +168,7 @@ def test_lists_integers_and_numbers():
 
 
 # Without removing Python numbers first, NumPy takes bfloat16 with a float for float64.
-@pytest.mark.parametrize("small", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("small", HALVES)
 def test_a_python_number_is_weak_beside_a_half_too(small):
     x = gaussian("var", (4, 3)).mean.astype(small)
     expected = gkl.kl(DiagNormal(x.astype(np.float32), var=np.float32(2)))
@@ -259,7 +257,7 @@ def test_terms_entropies_and_divergences_agree(kinds):
         np.testing.assert_allclose(gkl.kl(p, unit), kl, rtol=1e-14)
 
 
-@pytest.mark.parametrize("small", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("small", HALVES)
 @pytest.mark.parametrize("kinds", PAIRS)
 def test_halves_are_computed_in_float32(kinds, small):
     p, q = pair(kinds, (5, 33), small)

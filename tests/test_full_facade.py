@@ -23,12 +23,10 @@ from gaussians import (
     repeated,
     spoiled,
 )  # fmt: skip
-from helpers import FLOATS, LAYOUTS, in_layout, python, same_bits
+from helpers import FLOATS, HALVES, LAYOUTS, in_layout, python, same_bits
 
 import gkl
 from gkl import DiagNormal, FullNormal, InvalidGaussianError, LowRankNormal, lazy, ufuncs
-
-ml_dtypes = pytest.importorskip("ml_dtypes")
 
 # --- values
 
@@ -139,7 +137,7 @@ def test_ranks_may_differ(ranks):
         near(gkl.kl(p, q), gkl.kl(*(DiagNormal(x.mean, var=x.var) for x in (p, q))))
 
 
-@pytest.mark.parametrize("small", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("small", HALVES)
 @over(SOME)
 def test_halves_are_computed_in_float32(kinds, small):
     p, q = pair(kinds, (5,), dtype=small)

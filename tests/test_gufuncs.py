@@ -6,6 +6,7 @@ import pytest
 from helpers import (
     BATCH_NAMES,
     FLOATS,
+    HALVES,
     LAYOUTS,
     MATRICES,
     SOME,
@@ -29,8 +30,6 @@ from hypothesis.extra import numpy as hnp
 
 import gkl
 from gkl import _core, ufuncs
-
-ml_dtypes = pytest.importorskip("ml_dtypes")
 
 NAMES = BATCH_NAMES
 WITH_MATRICES = [n for n in NAMES if through_matrices(n)]
@@ -166,7 +165,7 @@ def test_types(name):
     gufunc = getattr(ufuncs, name)
     [d] = sizes(name, [18], [6])
     wide = operands(name, (5,), d)
-    for small in (np.float16, ml_dtypes.bfloat16):
+    for small in HALVES:
         stored = [x.astype(np.float32 if operand == "weight" else small)
                   for x, operand in zip(wide, operand_names(name), strict=True)]  # fmt: skip
         expected = gufunc(*(x.astype(np.float32) for x in stored))

@@ -134,6 +134,7 @@ def test_gradients_of_a_shared_q():
 # --- BLAS
 
 
+@pytest.mark.thread_unsafe  # it looks at the process's BLAS
 def test_blas_threads_are_as_before():
     info = threadpoolctl.threadpool_info
     args = operands("kl_full_cov_grad", (4,), 130)

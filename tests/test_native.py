@@ -6,11 +6,11 @@ import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from helpers import in_checkout
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = in_checkout("src_c").parent
 SOURCES = [*sorted(ROOT.glob("src_c/*.c")), *sorted(ROOT.glob("tests/native/*.c"))]
 FLAGS = ["-std=gnu11", "-ffp-contract=off", "-Wall", "-Wextra", "-Wvla", "-Wshadow", "-Werror"]
 SANITIZED = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -440,6 +440,7 @@ def test_equal_full_covariances_and_bad_ones():
     assert np.isnan(e.value.kl[:, 4]).all()
 
 
+@pytest.mark.thread_unsafe  # a doctest takes the process's stdout
 @pytest.mark.parametrize("name", reference.names("pairwise"))
 def test_gufuncs(name):
     gufunc = getattr(ufuncs, name)

@@ -3,11 +3,11 @@
 test_readme.py."""
 
 import json
-from pathlib import Path
 
 import pytest
+from helpers import in_checkout
 
-ROOT = Path(__file__).parents[1]
+ROOT = in_checkout("benchmarks").parent
 
 
 @pytest.fixture

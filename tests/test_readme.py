@@ -7,12 +7,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import in_checkout
 
-ROOT = Path(__file__).parents[1]
+ROOT = in_checkout("README.md").parent
 TEXT = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md"]
 PAGES += [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs").glob("derivations/*.md"))]
@@ -23,7 +23,7 @@ BLOCKS = [
 ]
 # of the first two, in one block, the first prints what stands below it, the other is the tests
 COMMANDS = re.findall(
-    r"```sh\n(.*?)```(?:\s*|\n\nThe first prints\n\n)```text\n(.*?)```", TEXT, re.S
+    r"```sh\n([^`]*)```(?:\s*|\n\nThe first prints\n\n)```text\n(.*?)```", TEXT, re.S
 )
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 

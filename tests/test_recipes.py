@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sys
-from pathlib import Path
 
 import helpers
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 
 import gkl
 
-TEXT = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+TEXT = helpers.in_checkout("docs/recipes.md").read_text()
 RECIPES = dict(re.findall(r"^## (.*?)\n.*?^```python\n(.*?)^```", TEXT, re.S | re.M))
 NEEDS = {"xarray": ["xarray"], "polars": ["polars"], "DuckDB": ["duckdb", "pyarrow"],
          "Ray Data": ["ray", "pyarrow"], "Spark": ["pyspark", "pyarrow"]}  # fmt: skip

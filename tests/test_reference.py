@@ -165,6 +165,7 @@ def test_a_twin_refuses_the_wrong_number_of_operands():
         reference.twin("kl_diag_var_logvar")(1.0, 2.0)
 
 
+@pytest.mark.thread_unsafe  # a doctest takes the process's stdout
 @pytest.mark.parametrize("name", NAMES)
 def test_docstrings(name):
     text = reference.docstring(name)

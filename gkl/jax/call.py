@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive
-from jax.interpreters import batching, mlir
+from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import Primitive, primitives
+from jax.interpreters import ad, batching, mlir
 
 from gkl import _core
 from gkl.jax.formula import kl as formula
@@ -25,105 +26,124 @@ from gkl.jax.formula import kl as formula
 __all__ = ["kl"]
 
 
-def _value(p: str, q: str, *operands: Any) -> Any:
+def kl(p: str, q: str, *operands: Any) -> Any:
     """KL(p || q) of every item."""
-    return _value_and_gradients(p, q, (False,) * len(operands), *operands)[0]
+    nothing = (False,) * len(operands)
+    return _value_and_gradients(p, q, nothing, *_varying_alike(operands))[0]
 
 
-@jax.tree_util.register_static
-class _Operand(NamedTuple):
-    """What the backward pass wants to know of an operand."""
-
-    shape: tuple[int, ...]
-    dtype: Any
-
-
-def _forward(p: str, q: str, *operands: Any) -> Any:
-    wanted = tuple(x.perturbed for x in operands)
-    values = [x.value for x in operands]
-    value, *gradients = _value_and_gradients(p, q, wanted, *values)
-    # Always as many residuals: JAX may give _backward the structure of another forward pass of
-    # the same program, in which other gradients were wanted.  A number stands for what is not.
-    for i, is_wanted in enumerate(wanted):
-        if not is_wanted:
-            gradients.insert(i, jnp.zeros(()))
-    return value, (gradients, [_Operand(x.shape, x.dtype) for x in values])
-
-
-def _backward(p: str, q: str, residuals: Any, weight: Any) -> Any:
-    gradients, operands = residuals
-    if isinstance(weight, jax.custom_derivatives.SymbolicZero):
-        return (None,) * len(operands)
-    return tuple(
-        _weighted(weight, gradient, operand) if gradient.ndim else None
-        for gradient, operand in zip(gradients, operands, strict=True)
-    )
-
-
-def _weighted(weight: Any, gradient: Any, operand: _Operand) -> Any:
-    """A gradient, item by item, times what comes from above, summed to the operand's shape."""
-    weight = weight.reshape(weight.shape + (1,) * (gradient.ndim - weight.ndim))
-    unwanted = (weight == 0) & ~jnp.isfinite(gradient)  # an item of weight 0 counts as 0
-    repeated = [i for i, n in enumerate(operand.shape) if n != gradient.shape[i]]
-    whole = weight * jnp.where(unwanted, 0, gradient)
-    return whole.sum(repeated, keepdims=True).astype(operand.dtype)
+def _varying_alike(operands: Sequence[Any]) -> Sequence[Any]:
+    """Where shard_map marks what differs between devices: all marked, if not all are equal."""
+    scalars = [jax.eval_shape(jnp.sum, x) for x in operands]
+    if all(x == scalars[0] for x in scalars):
+        return operands
+    one = jnp.ones_like(sum(x[..., :0].sum() for x in operands))
+    return [x * one for x in operands]
 
 
 def _evaluate(p: str, q: str, wanted: tuple[bool, ...], *operands: Any) -> Any:
     """The value, and item by item the gradients in the operands that are wanted."""
-    batch, own = _shapes(operands)
-    shapes = [batch, *(batch + x for x, is_wanted in zip(own, wanted, strict=True) if is_wanted)]
-    results = [jax.ShapeDtypeStruct(shape, _result_type(operands)) for shape in shapes]
+    results = jax.eval_shape(partial(_like_results, wanted), *operands)
     bits = sum(1 << i for i, is_wanted in enumerate(wanted) if is_wanted)
     call = jax.ffi.ffi_call("gkl_kl", results, vmap_method="expand_dims")
     first, *rest = operands
     return call(_on_cpu.bind(first), *rest, p=p, q=q, gradients=np.int32(bits))
 
 
-def _derivative(p: str, q: str, wanted: tuple[bool, ...], primals: Any, tangents: Any) -> Any:
-    """Of gradients: that of the closed form."""
-    _, slopes = jax.jvp(partial(_by_formula, p, q, wanted), primals, tangents)
-    return _value_and_gradients(p, q, wanted, *primals), slopes
+def _like_results(wanted: tuple[bool, ...], *operands: Any) -> list[Any]:
+    """Arrays of their shapes, types and shardings."""
+    ndim = operands[0].ndim - 1
+    given = [x.astype(_result_type(operands)) for x in operands]
+    value = sum(x.sum(range(ndim, x.ndim)) for x in given)
+    gradients = zip(given, wanted, strict=True)
+    return [value, *(_by_item(value, x) + x for x, is_wanted in gradients if is_wanted)]
 
 
-def _by_formula(p: str, q: str, wanted: tuple[bool, ...], *operands: Any) -> Any:
-    batch, own = _shapes(operands)
+def _derivative(
+    p: str, q: str, wanted: tuple[bool, ...], operands: Any, tangents: Any
+) -> tuple[Any, Any]:
+    """Of the value by its gradients, which come with it; of these by the closed form."""
+    moving = tuple(not isinstance(x, SymbolicZero) for x in tangents)
+    every = tuple(map(max, wanted, moving))
+    value, *found = _value_and_gradients(p, q, every, *operands)
+    gradients = dict(zip(_places(every), found, strict=True))
+    slope = jnp.zeros_like(value)
+    for i in _places(moving):
+        step = tangents[i].astype(value.dtype)
+        change = _times.bind(gradients[i], jnp.broadcast_to(step, gradients[i].shape))
+        slope += change.sum(range(value.ndim, change.ndim))
+    slopes = _second(p, q, wanted, value, operands, tangents) if any(wanted) else []
+    return [value, *(gradients[i] for i in _places(wanted))], [slope, *slopes]
+
+
+def _second(
+    p: str, q: str, wanted: tuple[bool, ...], value: Any, operands: Any, tangents: Any
+) -> list[Any]:
+    """The derivatives of the gradients, NaN for bad items: the closed form is taken elsewhere."""
+    bad = jnp.isnan(value)
+    own = [x.shape[value.ndim :] for x in operands]
     d = next((x[0] for x in own if x[0] != 1), 1)
-    dtype = _result_type(operands)
-
-    def total(*operands: Any) -> Any:
-        whole = [
-            jnp.broadcast_to(x, (*batch, d, *s[1:])) for x, s in zip(operands, own, strict=True)
-        ]
-        value = formula(whole, p, q)
-        return value.sum(), value
-
-    repeated = [
-        jnp.broadcast_to(x, batch + s).astype(dtype) for x, s in zip(operands, own, strict=True)
+    whole = [
+        jnp.where(_by_item(bad, x), _good(x, s), x).astype(value.dtype)
+        for x, s in zip(operands, own, strict=True)
     ]
-    places = tuple(i for i, is_wanted in enumerate(wanted) if is_wanted)
-    if not places:
-        return [total(*repeated)[1]]
-    gradients, value = jax.grad(total, places, has_aux=True)(*repeated)
-    return [value, *gradients]
+    steps = [
+        jnp.zeros_like(x) + (0 if isinstance(t, SymbolicZero) else t.astype(value.dtype))
+        for x, t in zip(whole, tangents, strict=True)
+    ]
+
+    def total(*whole: Any) -> Any:
+        shapes = [(*value.shape, d, *s[1:]) for s in own]
+        return formula(list(map(jnp.broadcast_to, whole, shapes)), p, q).sum()
+
+    _, slopes = jax.jvp(jax.grad(total, _places(wanted)), whole, steps)
+    return [_times.bind(jnp.where(_by_item(bad, x), jnp.nan, jnp.ones_like(x)), x) for x in slopes]
+
+
+def _good(x: Any, own: tuple[int, ...]) -> Any:
+    """Something in place of a bad parameter x, where the closed form has derivatives."""
+    good = jnp.eye(*own, dtype=x.dtype) if len(own) == 2 else jnp.ones(own, x.dtype)
+    return good[(None,) * (x.ndim - len(own))]
 
 
 jax.ffi.register_ffi_target("gkl_kl", _core.xla_call(), platform="cpu")
-kl = jax.custom_vjp(_value, nondiff_argnums=(0, 1))
-kl.defvjp(_forward, _backward, symbolic_zeros=True)
 _value_and_gradients = jax.custom_jvp(_evaluate, nondiff_argnums=(0, 1, 2))
-_value_and_gradients.defjvp(_derivative)
+_value_and_gradients.defjvp(_derivative, symbolic_zeros=True)
 
 
-def _shapes(operands: Sequence[Any]) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """The batch's shape, and each operand's own axes."""
-    ndim = operands[0].ndim - 1
-    batch = jnp.broadcast_shapes(*(x.shape[:ndim] for x in operands))
-    return batch, [x.shape[ndim:] for x in operands]
+def _places(chosen: tuple[bool, ...]) -> tuple[int, ...]:
+    return tuple(i for i, x in enumerate(chosen) if x)
+
+
+def _by_item(value: Any, x: Any) -> Any:
+    """With axes of length 1 for what is x's own."""
+    return value.reshape(value.shape + (1,) * (x.ndim - value.ndim))
 
 
 def _result_type(operands: Sequence[Any]) -> Any:
-    return jnp.promote_types(operands[0].dtype, jnp.float32)
+    return jnp.float64 if operands[0].dtype == jnp.float64 else jnp.float32
+
+
+def _product(gradient: Any, x: Any) -> Any:
+    return jnp.where(x == 0, 0, gradient * x)
+
+
+def _typed_as(aval: Any, x: Any) -> Any:
+    return jax.lax.reshape(x, aval.shape, out_sharding=aval.sharding)
+
+
+# a product with a step, or in reverse with a weight, of which 0 counts as 0 though the gradient be
+# that of a bad item, NaN
+_times = Primitive("gkl_times")
+_times.def_impl(_product)
+_times.def_abstract_eval(lambda *avals: primitives.mul_p.abstract_eval(*avals)[0])
+ad.defbilinear(
+    _times,
+    lambda weight, gradient, x: _typed_as(gradient.aval, _times.bind(weight, x)),
+    lambda weight, gradient, x: _typed_as(x.aval, _times.bind(gradient, weight)),
+)
+batching.defbroadcasting(_times)
+mlir.register_lowering(_times, mlir.lower_fun(_product, multiple_results=False))
 
 
 def _elsewhere(context: Any, x: Any) -> Any:
@@ -136,8 +156,8 @@ def _elsewhere(context: Any, x: Any) -> Any:
 
 # the identity, in programs for the CPU; there are no others with it
 _on_cpu = Primitive("gkl_on_cpu")
+_on_cpu.def_impl(lambda x: x)
 _on_cpu.def_abstract_eval(lambda x: x)
-_on_cpu.def_impl(jax.jit(_on_cpu.bind))
 batching.primitive_batchers[_on_cpu] = lambda args, dims: (_on_cpu.bind(*args), *dims)
 mlir.register_lowering(_on_cpu, lambda context, x: [x], platform="cpu")
 mlir.register_lowering(_on_cpu, _elsewhere)

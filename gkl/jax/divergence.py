@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -63,9 +64,9 @@ def kl(p: Gaussian, q: Gaussian | None = None, *, on_error: Literal["nan"] = "na
     -----
     Formula, accuracy and bits are those of :func:`gkl.kl`, whose core the compiled program calls
     without Python, on XLA's own buffers; what a batch or ``vmap`` shares is not repeated in
-    memory, and parameters of different types are converted to a common one.  ``jit``, ``vmap``
-    and reverse-mode derivatives (``grad``, ``vjp``, ``jacrev``) compose; forward-mode ones
-    (``jvp``, ``jacfwd``) of a divergence itself are JAX's error.
+    memory, and parameters of different types are converted to a common one.  ``jit``, ``vmap``,
+    derivatives forward and in reverse (``jvp``, ``linearize``, ``grad``, ``jacfwd``, ``jacrev``,
+    ``hessian``) and ``checkpoint`` compose, in loops, too.
 
     Where a gradient is wanted, it comes from the same pass over the data as the value, for the
     parameters that have one, and is kept, item by item, for the backward pass, which sums those
@@ -75,6 +76,12 @@ def kl(p: Gaussian, q: Gaussian | None = None, *, on_error: Literal["nan"] = "na
     counts as 0.  Their own derivatives, such as ``jax.hessian``, are those of the closed form in
     JAX's operations, with d x d matrices for low ranks and without :func:`gkl.kl`'s accuracy near
     P = Q.
+
+    On several devices call it within ``jax.shard_map``, or ``jax.pmap``, where each does its part;
+    under ``jit`` alone XLA gathers operands that are sharded, and every device does all.
+    ``jax.export`` wants to be told that the program may call gkl
+    (``DisabledSafetyCheck.custom_call("gkl_kl")``) and shapes of numbers, and its programs want
+    ``gkl.jax`` to be imported where they run.
 
     The number of threads is :func:`gkl.set_num_threads`'s, not XLA's; :func:`gkl.num_threads`,
     which is of the calling thread, need not reach the threads of XLA.
@@ -122,28 +129,46 @@ def _checked(p: Any, q: Any, on_error: str, per_dim: bool) -> Any:
     for owner, x in by_name(p, q).items():
         if type(x) not in VIEWS:
             raise TypeError(f"{owner} is a {type(x).__name__}, not a Gaussian of gkl.jax")
-        for name, value in x.parameters.items():
-            if not isinstance(value, Array | np.ndarray | np.generic | float | int):
-                raise TypeError(
-                    f"{owner}.{name} is a {type(value).__name__}; an array or a number is wanted"
-                )
+    p, q = (x and _readable(owner, x) for owner, x in (("p", p), ("q", q)))
     return _compiled(p, q, per_dim)
 
 
+def _readable(owner: str, x: Gaussian) -> Any:
+    """The same Gaussians of what JAX computes with."""
+    return x.like([_parameter(f"{owner}.{name}", value) for name, value in x.parameters.items()])
+
+
+def _parameter(name: str, x: Any) -> Any:
+    """An array as it is, a Python number as a float; or an error."""
+    if isinstance(x, int | float) and not isinstance(x, np.generic):
+        try:
+            return float(x)
+        except OverflowError:
+            raise ValueError(f"{name} is an integer beyond float64") from None
+    if not isinstance(x, Array | np.ndarray | np.generic):
+        raise TypeError(f"{name} is a {type(x).__name__}; an array or a number is wanted")
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, and gkl would not see its mask")
+    if x.dtype not in TYPES and not _is_integer(x):
+        raise TypeError(f"{name} has dtype {x.dtype}; real numbers up to float64 are wanted")
+    if not all(isinstance(n, int) for n in x.shape):
+        raise NotImplementedError(f"{name} has shape {x.shape}; gkl.jax wants numbers in it")
+    return x
+
+
+def _is_integer(x: Any) -> bool:
+    return x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer)
+
+
 def _traced(p: Gaussian, q: Gaussian | None, per_dim: bool) -> Any:
+    p, q = jax.tree.map(jnp.asarray, (p, q))  # or they are as given, under jax.disable_jit
     views = [_view(owner, x) for owner, x in by_name(p, q).items()]
     shape, _ = _core.batch_and_dim(*views)
     kinds = p.kind, "" if q is None else q.kind
-    named = {
-        f"{owner}.{name}": value
-        for owner, x in by_name(p, q).items()
-        for name, value in x.parameters.items()
-    }
-    dtype = _common_type(named)
+    values = jax.tree.leaves((p, q))
+    dtype = _common_type(values)
     own = cores(*kinds)
-    operands = [
-        _aligned(x, n, len(shape)).astype(dtype) for x, n in zip(named.values(), own, strict=True)
-    ]
+    operands = [_aligned(x, n, len(shape)).astype(dtype) for x, n in zip(values, own, strict=True)]
     if per_dim:  # every dimension is an item
         operands = [x[..., None] for x in operands]
     return call.kl(*kinds, *operands)
@@ -163,17 +188,13 @@ def _view(owner: str, x: Gaussian) -> Any:
         raise ValueError(f"{owner}: {error}") from None
 
 
-def _common_type(named: dict[str, Any]) -> Any:
+def _common_type(values: Sequence[Any]) -> Any:
     """What is computed in, by the rules of gkl: integers are float64, numbers have no say."""
     default = jnp.result_type(float)
-    types = []
-    for name, x in named.items():
-        is_integer = x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer)
-        if not is_integer and x.dtype not in TYPES:
-            raise TypeError(f"{name} has dtype {x.dtype}; real numbers up to float64 are wanted")
-        if not x.weak_type:
-            types.append(default if is_integer else x.dtype)
-    return jnp.result_type(*types) if types else default
+    types = [default if _is_integer(x) else x.dtype for x in values if not x.weak_type]
+    common = jnp.result_type(*types) if types else default
+    # a number need not be one of float16 or bfloat16
+    return jnp.float32 if common.itemsize == 2 and len(types) < len(values) else common
 
 
 def _aligned(x: Any, own: int, ndim: int) -> Any:

@@ -13,51 +13,78 @@ from jax.scipy.linalg import solve_triangular
 
 __all__ = ["kl"]
 
+DIAG = ("var", "std", "logvar")
+
 
 def kl(operands: Sequence[Array], p: str, q: str) -> Array:
     """Of operands and kinds as :mod:`gkl.jax.call` has them, each with the whole batch and d."""
     n = 3 if p == "low_rank" else 2
     own, other = list(operands[:n]), list(operands[n:])
     if not q:
-        other, q = [jnp.zeros_like(own[0]), jnp.ones_like(own[0])], "var"
+        other, q = [jnp.zeros_like(own[0]), jnp.ones_like(own[0])], "std"
     delta = own[0] - other[0]
-    if {p, q} <= {"var", "std", "logvar"}:
-        var_p, var_q = _var(p, own[1]), _var(q, other[1])
-        log_ratio = _logvar(p, own[1]) - _logvar(q, other[1])
-        return 0.5 * (var_p / var_q - 1 - log_ratio + delta * delta / var_q).sum(-1)
-    lower_p, lower_q = _cholesky(p, own[1:]), _cholesky(q, other[1:])
-    w = solve_triangular(lower_q, lower_p, lower=True)
-    y = solve_triangular(lower_q, delta[..., None], lower=True)
-    logdet = _log_diagonal(lower_q) - _log_diagonal(lower_p)
-    return 0.5 * ((w * w).sum((-2, -1)) - w.shape[-1] + (y * y).sum((-2, -1))) + logdet
+    if p in DIAG and q in DIAG:
+        ratio, log_ratio = _ratio(p, own[1], q, other[1])
+        distance = delta / _std(q, other[1])
+        return 0.5 * (ratio - 1 - log_ratio + distance * distance).sum(-1)
+    root, log_p = _root(p, own[1:])
+    both = jnp.concatenate([root, delta[..., None]], -1)
+    whitened, log_q = _whitened(q, other[1:], both)
+    return 0.5 * ((whitened * whitened).sum((-2, -1)) - delta.shape[-1]) - log_p + log_q
 
 
-def _var(kind: str, scale: Array) -> Array:
-    return scale if kind == "var" else scale * scale if kind == "std" else jnp.exp(scale)
+def _ratio(p: str, own: Array, q: str, other: Array) -> tuple[Array, Array]:
+    """Of the variances, and its logarithm; in range also where the variances are not."""
+    if p == q == "logvar":
+        return jnp.exp(own - other), own - other
+    if p == q == "var":
+        return own / other, jnp.log(own) - jnp.log(other)
+    root = _std(p, own) / _std(q, other)
+    return root * root, _logvar(p, own) - _logvar(q, other)
+
+
+def _std(kind: str, scale: Array) -> Array:
+    return jnp.sqrt(scale) if kind == "var" else scale if kind == "std" else jnp.exp(scale / 2)
 
 
 def _logvar(kind: str, scale: Array) -> Array:
-    if kind == "logvar":
-        return scale
-    return jnp.log(scale) if kind == "var" else 2 * jnp.log(scale)
+    return jnp.log(scale) if kind == "var" else 2 * jnp.log(scale) if kind == "std" else scale
+
+
+def _root(kind: str, scales: Sequence[Array]) -> tuple[Array, Array]:
+    """A with A A^T the covariance, and log det A."""
+    if kind in DIAG:
+        return _diagonal(_std(kind, scales[0])), _logvar(kind, scales[0]).sum(-1) / 2
+    lower = _cholesky(kind, scales)
+    if kind != "precision":
+        return lower, _log_diagonal(lower)
+    one = _diagonal(jnp.ones_like(lower[..., 0]))
+    return solve_triangular(lower.mT, one), -_log_diagonal(lower)
+
+
+def _whitened(kind: str, scales: Sequence[Array], x: Array) -> tuple[Array, Array]:
+    """B x with B^T B the inverse of the covariance, and -log det B."""
+    if kind in DIAG:
+        return x / _std(kind, scales[0])[..., None], _logvar(kind, scales[0]).sum(-1) / 2
+    lower = _cholesky(kind, scales)
+    if kind == "precision":
+        return lower.mT @ x, -_log_diagonal(lower)
+    return solve_triangular(lower, x, lower=True), _log_diagonal(lower)
 
 
 def _cholesky(kind: str, scales: Sequence[Array]) -> Array:
-    """The lower factor of the covariance."""
+    """The lower factor, of what stands in the lower triangle; NaN where there is none."""
     if kind == "tril":
         return jnp.tril(scales[0])
-    if kind == "cov":
-        return jnp.linalg.cholesky(_symmetric(scales[0]))
-    if kind == "precision":
-        return jnp.linalg.cholesky(jnp.linalg.inv(_symmetric(scales[0])))
     if kind == "low_rank":
         factor, var = scales
         return jnp.linalg.cholesky(factor @ factor.mT + _diagonal(var))
-    return _diagonal(jnp.sqrt(_var(kind, scales[0])))
+    return jnp.linalg.cholesky(_symmetric(scales[0]))
 
 
 def _diagonal(x: Array) -> Array:
-    return x[..., None] * jnp.eye(x.shape[-1], dtype=x.dtype)
+    one = jnp.eye(x.shape[-1], dtype=x.dtype)
+    return x[..., None] * jnp.broadcast_to(one, (*x.shape, x.shape[-1]))
 
 
 def _log_diagonal(lower: Array) -> Array:

@@ -195,7 +195,8 @@ ACCURACY = {
 }
 _MIXED = """ \
 One parameter is converted to be compared with the other, and rounded: in each dimension the bound
-is 1 + 1/|u| times that, which matters where p is close to q."""
+is 1 + 1/|u| times that, which matters where p is close to q; where u is less than eps, what a
+change of the log-variance by eps makes."""
 _2014 = "D. P. Kingma and M. Welling, Auto-encoding variational Bayes, 2014, appendix B"
 INTRODUCTION = "In every dimension, with the variances v_p and v_q; sums go over dimensions::"
 

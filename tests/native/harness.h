@@ -141,5 +141,6 @@ void test_pairwise_poll(void);
 void test_gathers(int quick);
 void test_rows(void);
 void test_xla(void);
+void test_callers(void);
 
 #endif
