@@ -36,10 +36,9 @@ def test_words_about_torch_are_those_of_the_table():
     """README.md on the KL step of a VAE: gkl.torch.kl, the drop-in, torch's own, in ms."""
     row = r"4,096 x 128 f32, 2 threads \| value and gradients \| ([\d.]+) \| ([\d.]+) \| ([\d.]+)"
     measured = re.search(row, (BENCHMARKS / "README.md").read_text()).groups()
-    text = re.search(r"The KL step of a VAE, 4,096 x 128,[^(]*", (ROOT / "README.md").read_text())[
-        0
-    ]
-    assert re.findall(r"([\d.]+) ms", text) == [f"{float(x) / 1e3:.2g}" for x in measured]
+    readme = (ROOT / "README.md").read_text()
+    words = re.search(r"The KL step of a VAE, 4,096 x 128,[^(]*", readme)[0]
+    assert re.findall(r"([\d.]+) ms", words) == [f"{float(x) / 1e3:.2g}" for x in measured]
 
 
 def test_words_about_the_cost_of_a_call():
