@@ -140,8 +140,9 @@ typedef struct {
     int (*poll)(void);         /* called now and then on the calling thread; < 0 stops */
 } gkl_job;
 
-/* Do the job.  0, or GKL_NO_MEMORY, or GKL_NO_KERNEL for a pair that does not exist, or what poll
- * returned (less than 0): outputs are then unfinished. */
+/* Do the job, in which all that is not set is 0.  0, or GKL_NO_MEMORY, or GKL_NO_KERNEL for a pair or
+ * an output that does not exist, or GKL_BAD_ARGUMENT for an ndim, nsum, dim or rank out of range, or
+ * what poll returned (less than 0): outputs are then unfinished.  Pointers are not checked. */
 int gkl_run(const gkl_job *job);
 
 /* Bad items (KL undefined, results NaN) of this thread's last gkl_run. */

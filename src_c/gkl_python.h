@@ -15,10 +15,18 @@
 
 #define GKL_CAPSULE "gkl._core.C_API"
 
-/* The table of the installed gkl, which stays for good; NULL and an ImportError when there is none
- * or this was built against a later interface or another major one.  Needs the GIL. */
+/* The table of the installed gkl, which stays for good; NULL and an exception, as a rule an
+ * ImportError, when gkl cannot be imported, or this was built against a later interface or another
+ * major one.  Needs the GIL. */
 static inline const gkl_api *gkl_import(void) {
-    const gkl_api *api = (const gkl_api *)PyCapsule_Import(GKL_CAPSULE, 0);
+    const gkl_api *api = NULL;
+    /* by hand: PyCapsule_Import does not tell why gkl cannot be imported */
+    PyObject *core = PyImport_ImportModule("gkl._core");
+    PyObject *capsule = core ? PyObject_GetAttrString(core, "C_API") : NULL;
+    if (capsule)
+        api = (const gkl_api *)PyCapsule_GetPointer(capsule, GKL_CAPSULE);
+    Py_XDECREF(capsule);
+    Py_XDECREF(core);
     if (!api || (api->major == GKL_API_MAJOR && api->minor >= GKL_API_MINOR))
         return api;
     PyErr_Format(PyExc_ImportError,

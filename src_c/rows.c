@@ -17,7 +17,8 @@ typedef struct {
 static ptrdiff_t by_job(const gkl_rows_call *c, const gkl_block *block) {
     const gkl_kind kinds[] = {c->p, c->q};
     const ptrdiff_t size = c->is_f64 ? sizeof(double) : sizeof(float), row = c->d * size;
-    const ptrdiff_t matrix = c->d * row;
+    const int matrices = c->p > GKL_UNIT || c->q > GKL_UNIT;
+    const ptrdiff_t matrix = matrices ? c->d * row : 0; /* a long diagonal has no square */
     gkl_job job = {.p = c->p, .q = c->q, .output = c->output,
                    .storage = c->is_f64 ? GKL_F64 : GKL_F32, .ndim = 1, .shape = &c->n,
                    .dim = c->d};

@@ -184,11 +184,25 @@ static int run(gkl_plan *plan) {
     return status;
 }
 
+/* what can be seen without a look at shapes and operands */
+static int check(const gkl_job *job) {
+    if ((unsigned)job->p >= GKL_KINDS || (unsigned)job->q >= GKL_KINDS || job->p == GKL_UNIT
+        || (unsigned)job->output >= GKL_OUTPUTS || (unsigned)job->storage > GKL_F64)
+        return GKL_NO_KERNEL;
+    if (job->ndim < 0 || job->ndim > GKL_MAX_DIMS || job->nsum < 0 || job->nsum > job->ndim
+        || job->dim < 0 || job->rank_p < 0 || job->rank_q < 0)
+        return GKL_BAD_ARGUMENT;
+    return 0;
+}
+
 int gkl_run(const gkl_job *given) {
     gkl_plan plan;
     gkl_job job;
     void *factors[2] = {NULL, NULL};
-    int status = 0;
+    int status = check(given);
+    bad_items = 0;
+    if (status)
+        return status;
     if (given->p > GKL_UNIT || given->q > GKL_UNIT) {
         job = *given;
         status = gkl_share_factors(&job, factors);

@@ -90,6 +90,7 @@ def test_the_library(shell, compiler):
         shell(paths + command, printed)
         shell(paths + command.replace("--libs", static), printed)
         assert "libgkl" not in shell(f"ldd {command.split()[-1]}")
+    check_company(shell, paths, *programs[0], static)
 
     declared = set(re.findall(r"^[a-z].*?\b(gkl_\w+)\(", HEADER, re.M)) - {"gkl_has_matrix"}
     assert len(declared) > 15
@@ -115,6 +116,36 @@ def test_the_library(shell, compiler):
         [(command, printed)] = commands("ONNX Runtime")
         shell(paths + command, printed)
         check_operator(Path(shell("pwd").strip()))
+
+
+def check_company(shell, paths, command, printed, static):
+    """Beside another gkl_run, inside another library, and after dlclose."""
+    shell("printf 'int gkl_run(void) { return 2; }' > other.c")
+    shell(paths + command.replace("program.c", "program.c other.c"), printed)
+    build, _ = command.replace("--libs", static).split("\n", 1)
+    shell(paths + build.replace("-o program", "-o inside.so -shared -fPIC"))
+    assert symbols(shell, "nm -D --defined-only inside.so") == {"main"}
+    unload = "import ctypes, _ctypes; _ctypes.dlclose(ctypes.CDLL('libgkl.so')._handle)"
+    check = "assert 'libgkl.so' in open('/proc/self/maps').read()"
+    shell(paths + f'python -c "{unload}; {check}"')
+    moved = "pkg-config --define-variable=prefix=/other --libs --cflags gkl"
+    assert set(shell(paths + moved).split()) == {"-I/other/include", "-L/other/lib", "-lgkl"}
+
+
+def test_make_again(shell):
+    """What was compiled with other flags is compiled again, and nothing else."""
+    make, compiled = "make -C src_c build/emit.o", "-c emit.c"
+    assert compiled in shell(make)
+    assert compiled not in shell(make)
+    assert compiled in shell(make, OPENMP="0")
+
+
+def test_fast_math_is_switched_off(shell):
+    """NaN is a result: no CFLAGS may take it away."""
+    for asked in ("-Ofast", "-O2 -ffinite-math-only"):
+        macros = shell(f"cc {asked} @src_c/flags -dM -E -x c /dev/null")
+        assert "__FAST_MATH__" not in macros
+        assert "__FINITE_MATH_ONLY__ 0" in macros
 
 
 def check_library(library):
@@ -215,6 +246,8 @@ def test_an_extension_module(shell):
     refused = "! python -c 'import capsule; capsule.kl(bytes({}), bytes({}))' 2>&1 | tail -n 1"
     assert "not a Gaussian" in shell(refused.format(8, 8))
     assert "not of one length" in shell(refused.format(8, 16))
+    said = shell("! python -c 'import capsule' 2>&1", GKL_ISA="none")
+    assert "ImportError: GKL_ISA: 'none' is not" in said  # the cause, not only that it failed
 
 
 @pytest.mark.parametrize(

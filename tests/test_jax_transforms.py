@@ -130,12 +130,13 @@ def test_nan_is_found_by_jax_where_numbers_are_given():
             gj.kl(gj.DiagNormal(0.0, var=-1.0))
 
 
-def test_strict_promotion():
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_strict_promotion(dtype):
+    def slope(p, q):
+        return jax.grad(lambda p, q: gj.kl(p, q).sum(), (0, 1))(p, q)
+
+    p = gj.DiagNormal(jnp.ones((5, 3), dtype), var=jnp.ones((5, 3), dtype))
+    q = gj.FullNormal(jnp.zeros(3, dtype), cov=2 * jnp.eye(3, dtype=dtype))
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
-        for dtype in (jnp.bfloat16, jnp.float32):
-            p = gj.DiagNormal(jnp.ones((5, 3), dtype), var=jnp.ones((5, 3), dtype))
-            q = gj.FullNormal(jnp.zeros(3, dtype), cov=2 * jnp.eye(3, dtype=dtype))
-            slope = jax.grad(lambda p, q: gj.kl(p, q).sum(), (0, 1))(p, q)
-            assert slope[0].var.dtype == dtype
-            curve = jax.hessian(lambda p, q: gj.kl(p, q).sum(), (0, 1))(p, q)
-            assert curve[0].var[1].cov.shape == (5, 3, 3, 3)
+        _, change = jax.jit(lambda *x: jax.jvp(slope, x, x))(p, q)
+    assert change[1].cov.dtype == dtype

@@ -26,7 +26,7 @@ VIEWS: dict[type, Any] = {
     FullNormal: _core.FullNormal,
     LowRankNormal: _core.LowRankNormal,
 }
-TYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
+TYPES = frozenset(map(jnp.dtype, (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)))
 
 
 def kl(p: Gaussian, q: Gaussian | None = None, *, on_error: Literal["nan"] = "nan") -> Array:
@@ -135,7 +135,8 @@ def _checked(p: Any, q: Any, on_error: str, per_dim: bool) -> Any:
 
 def _readable(owner: str, x: Gaussian) -> Any:
     """The same Gaussians of what JAX computes with."""
-    return x.like([_parameter(f"{owner}.{name}", value) for name, value in x.parameters.items()])
+    values = [_parameter(f"{owner}.{name}", getattr(x, name)) for name in x.names]
+    return _unflatten(type(x), x.names, values)
 
 
 def _parameter(name: str, x: Any) -> Any:
@@ -151,8 +152,6 @@ def _parameter(name: str, x: Any) -> Any:
         raise TypeError(f"{name} is a masked array, and gkl would not see its mask")
     if x.dtype not in TYPES and not _is_integer(x):
         raise TypeError(f"{name} has dtype {x.dtype}; real numbers up to float64 are wanted")
-    if not all(isinstance(n, int) for n in x.shape):
-        raise NotImplementedError(f"{name} has shape {x.shape}; gkl.jax wants numbers in it")
     return x
 
 
@@ -179,11 +178,14 @@ _compiled = jax.jit(_traced, static_argnums=2, inline=True)
 
 def _view(owner: str, x: Gaussian) -> Any:
     """Gaussians of these shapes in NumPy, or an error."""
-    shapes = {
-        name: np.broadcast_to(np.float32(0), value.shape) for name, value in x.parameters.items()
-    }
+    shapes = {name: value.shape for name, value in x.parameters.items()}
+    for name, shape in shapes.items():
+        if not all(isinstance(n, int) for n in shape):
+            raise NotImplementedError(
+                f"{owner}.{name} has shape {shape}; gkl.jax wants numbers in it"
+            )
     try:
-        return VIEWS[type(x)](**shapes)
+        return VIEWS[type(x)](**{k: np.broadcast_to(np.float32(0), n) for k, n in shapes.items()})
     except ValueError as error:
         raise ValueError(f"{owner}: {error}") from None
 

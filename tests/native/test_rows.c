@@ -140,6 +140,42 @@ static void test_arguments(void) {
     group_end();
 }
 
+static void test_jobs(void) {
+    static double one[4] = {1, 1, 1, 1}, kl = 7;
+    static const ptrdiff_t shape[GKL_MAX_DIMS + 1] = {1}, stride[GKL_MAX_DIMS + 1];
+    const gkl_array in = {.data = (char *)one, .stride = stride, .step = sizeof *one};
+    const gkl_job good = {.p = GKL_VAR, .q = GKL_UNIT, .storage = GKL_F64, .ndim = 1,
+                          .shape = shape, .dim = 4, .in = {in, in},
+                          .out = {{.data = (char *)&kl, .stride = stride}}};
+    group_begin("jobs: arguments");
+#define REFUSED(field, value, status)                                                            \
+    do {                                                                                         \
+        gkl_job job = good;                                                                      \
+        job.field = value;                                                                       \
+        *gkl_bad_items() = 9;                                                                    \
+        check(gkl_run(&job) == (status) && *gkl_bad_items() == 0, #field " = " #value);          \
+    } while (0)
+    REFUSED(p, GKL_UNIT, GKL_NO_KERNEL);
+    REFUSED(p, GKL_KINDS, GKL_NO_KERNEL);
+    REFUSED(q, GKL_KINDS, GKL_NO_KERNEL);
+    REFUSED(output, GKL_OUTPUTS, GKL_NO_KERNEL);
+    REFUSED(storage, (gkl_type)(GKL_F64 + 1), GKL_NO_KERNEL);
+    REFUSED(ndim, GKL_MAX_DIMS + 1, GKL_BAD_ARGUMENT);
+    REFUSED(ndim, -1, GKL_BAD_ARGUMENT);
+    REFUSED(nsum, 2, GKL_BAD_ARGUMENT);
+    REFUSED(nsum, -1, GKL_BAD_ARGUMENT);
+    REFUSED(dim, -1, GKL_BAD_ARGUMENT);
+    REFUSED(rank_q, -1, GKL_BAD_ARGUMENT);
+#undef REFUSED
+    check(kl == 7, "an output was written");
+    gkl_job unit_to_matrix = good; /* there is no such pair, not even of groups */
+    unit_to_matrix.p = GKL_UNIT;
+    unit_to_matrix.q = GKL_COV;
+    check(gkl_run(&unit_to_matrix) == GKL_NO_KERNEL, "unit p against a matrix");
+    check(gkl_run(&good) == 0 && kl == 2, "a good one");
+    group_end();
+}
+
 enum { THREADS = 4, CALLS = 200, ROWS_EACH = 5, DIM = 40 };
 
 /* Each thread has its own Gaussians and outputs; every third item is bad in every other thread. */
@@ -183,5 +219,6 @@ void test_rows(void) {
     test_diagonal();
     test_matrices();
     test_arguments();
+    test_jobs();
     test_callers();
 }
