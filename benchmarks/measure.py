@@ -21,6 +21,7 @@ TABLES = {
     "table_full": None,
     "table_pairwise": None,
     "table_torch": "torch",
+    "table_parameters": "ml_dtypes",
     "call_cost": None,
 }
 

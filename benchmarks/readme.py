@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The measured tables of README.md and benchmarks/README.md, from benchmarks/results.
+"""The measured tables of the README files and of docs/parameterization.md, from the results.
 
 python benchmarks/readme.py    writes them where a table of the same heading stands
 """
@@ -134,10 +134,17 @@ def written(text: str, tables: list[str]) -> str:
 
 def pages() -> dict[Path, list[str]]:
     """The files, and the tables that they have."""
+    import table_parameters  # here, for it needs ml_dtypes
+
     found = reports()
+    parameters = json.loads((RESULTS / "table_parameters.json").read_text())["rows"]
     short = [make(found[name]) for name, make in SHORT.items() if name in found]
     long = [x for name, report in found.items() for x in TABLES[name](report)]
-    return {ROOT / "README.md": short, ROOT / "benchmarks" / "README.md": long}
+    return {
+        ROOT / "README.md": short,
+        ROOT / "benchmarks" / "README.md": long,
+        ROOT / "docs" / "parameterization.md": [table_parameters.costs(parameters)],
+    }
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ BLOCKS = [
 ]
 # of the first two, in one block, the first prints what stands below it, the other is the tests
 COMMANDS = re.findall(
-    r"```sh\n(.*?)```(?:\s*|\n\nThe first prints\n\n)```text\n(.*?)```", TEXT, re.S
+    r"```sh\n([^`]*)```(?:\s*|\n\nThe first prints\n\n)```text\n(.*?)```", TEXT, re.S
 )
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 
