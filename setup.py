@@ -126,7 +126,7 @@ def files(*patterns):
 core.sources += files("src_c/*.c")
 if sys.platform == "linux":
     core.libraries += ["dl"]  # glibc before 2.34
-core.depends += files("src_c/**/*.h", "src_c/**/*.def")
+core.depends += files("src_c/flags", "src_c/**/*.h", "src_c/**/*.def")
 core.depends += files("gkl/*.pyx", "gkl/*.pxi", "gkl/*.pxd", "gkl/*.h")
 
 [version] = re.findall(r'define GKL_VERSION "(.*)"', Path("src_c/gkl.h").read_text())
