@@ -52,7 +52,8 @@ def test_a_block_prints_what_is_shown(code, shown, monkeypatch):
 def test_commands_print_what_is_shown(commands, shown, tmp_path):
     """In a folder that has what a clone has; what is installed already is not installed."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for name in ("examples", "gkl"):
+        (tmp_path / name).symlink_to(ROOT / name)
     commands = "".join(x for x in commands.splitlines(True) if "/pytest" not in x)
     commands = re.sub(r"\.venv/bin/pip install .*?(&&|\n)", "", commands)
     done = subprocess.run(
