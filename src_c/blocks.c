@@ -2,6 +2,8 @@
  *
  * Blocks: operands loaded, one call of the elementwise kernel, terms summed, gradients stored.
  */
+#include <stdlib.h>
+
 #include "blocks.h"
 #include "emit.h"
 
@@ -242,20 +244,19 @@ static void do_long_rows(gkl_rows *run, gkl_scratch *scratch) {
 }
 
 /* GKL_COLUMN_ROWS rows side by side, one element of each at a time */
-static void do_columns(gkl_rows *run, gkl_scratch *scratch) {
+static void do_columns(gkl_rows *run, gkl_scratch *scratch, gkl_column_sum *sum) {
     const gkl_plan *plan = run->plan;
-    _Alignas(64) gkl_column_sum sum;
     for (ptrdiff_t i = 0; i < run->rows; i += GKL_COLUMN_ROWS) {
         const ptrdiff_t nrows = gkl_min(GKL_COLUMN_ROWS, run->rows - i);
         if (run->length > GKL_SUM_LANES) {
-            memset(sum.sum, 0, sizeof sum.sum);
-            memset(sum.rest, 0, plan->is_f64 ? sizeof sum.rest : 0);
+            memset(sum->sum, 0, sizeof sum->sum);
+            memset(sum->rest, 0, plan->is_f64 ? sizeof sum->rest : 0);
         }
         for (ptrdiff_t j = 0; j < run->length; ++j) {
             compute(run, scratch, i, nrows, run->first + j, 1);
-            plan->table->sum_column[plan->is_f64](&sum, scratch->term[0].x, nrows, j);
+            plan->table->sum_column[plan->is_f64](sum, scratch->term[0].x, nrows, j);
         }
-        plan->table->sum_columns_total[plan->is_f64](&sum, nrows, run->length, scratch->total.x);
+        plan->table->sum_columns_total[plan->is_f64](sum, nrows, run->length, scratch->total.x);
         finish(run, i, nrows, scratch->total.x, 0);
     }
 }
@@ -265,6 +266,11 @@ ptrdiff_t gkl_do_rows(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdi
     const int inner = plan->ndim - 1;
     const ptrdiff_t end = row + rows;
     gkl_scratch scratch;
+    /* not on the stack, too: a thread of musl has 128 KiB */
+    char *memory = plan->column ? malloc(sizeof(gkl_column_sum) + ALIGNMENT) : NULL;
+    if (plan->column && !memory)
+        return -1;
+    gkl_column_sum *columns = (void *)(memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT));
     memset(scratch.held, 0, sizeof scratch.held);
     ptrdiff_t bad = 0;
     while (row < end) {
@@ -280,7 +286,7 @@ ptrdiff_t gkl_do_rows(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdi
         for (int k = 0; k < GKL_MAX_OUT; ++k)
             run.out_stride[k] = plan->out[k][inner];
         if (plan->column)
-            do_columns(&run, &scratch);
+            do_columns(&run, &scratch, columns);
         else if (length > GKL_BLOCK)
             do_long_rows(&run, &scratch);
         else
@@ -288,5 +294,6 @@ ptrdiff_t gkl_do_rows(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdi
         bad += run.bad;
         row += run.rows;
     }
+    free(memory);
     return bad;
 }

@@ -11,8 +11,6 @@
 #include "large.h"
 #include "packing.h"
 
-enum { ALIGNMENT = 64 };
-
 void gkl_plan_groups(gkl_plan *plan) {
     const gkl_job *job = plan->job;
     const int single = job->output == GKL_ENTROPY || job->output == GKL_FACTOR;

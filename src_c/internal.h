@@ -25,6 +25,7 @@ enum {
     GKL_SUM_LANES = 16,    /* partial sums of a row: element j goes to lane j mod 16 */
     GKL_COLUMN_ROWS = 128, /* rows of a block in batch-contiguous layouts */
     GKL_GRAIN = 1 << 17,   /* elements below which threads do not pay */
+    ALIGNMENT = 64,        /* of a cache line and of the widest vector */
     PREFETCH_BYTES = 2048, /* ahead of every input stream */
 };
 

@@ -8,8 +8,6 @@
 #include "groups.h"
 #include "large.h"
 
-enum { ALIGNMENT = 64 };
-
 ptrdiff_t gkl_do_items(const gkl_plan *plan, ptrdiff_t kept, ptrdiff_t row, ptrdiff_t rows,
                        double *sums) {
     gkl_item item = {.job = plan->job, .blas = plan->blas, .nthreads = plan->inner_threads};

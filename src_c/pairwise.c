@@ -12,7 +12,6 @@
 #include "plan.h"
 
 enum {
-    ALIGNMENT = 64,
     FIELDS = GKL_PRODUCT + GKL_DIFFERENCE,
     P_BYTES = 1 << 26, /* of packed p, about, */
     Q_BYTES = 1 << 22, /* and of packed q */
