@@ -48,6 +48,7 @@ NAME = re.compile(
     r"(?P<suffix>(_[a-z]+)*)"
 )
 
+pytestmark = pytest.mark.thread_unsafe  # the instruction set is the process's
 needs_wide = pytest.mark.skipif(
     not HAS_WIDE, reason="np.longdouble is no wider than double here: no fast oracle"
 )

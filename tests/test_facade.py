@@ -453,6 +453,7 @@ def test_an_error_after_another_counts_anew():
 # --- settings
 
 
+@pytest.mark.thread_unsafe  # it switches what is the process's
 def test_the_number_of_threads():
     with gkl.num_threads(1):
         assert gkl.get_num_threads() == 1

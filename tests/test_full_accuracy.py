@@ -37,7 +37,10 @@ PAIRS += [f"unit_{kind}" for kind in MATRICES]
 PAIRS += [f"full_diag_{p}_{q}" for p in MATRICES for q in DIAGONALS]
 PAIRS += [f"diag_full_{p}_{q}" for p in DIAGONALS for q in MATRICES]
 PAIRS += [f"{pair}_{kind}" for pair in ("full_low_rank", "low_rank_full") for kind in MATRICES]
-pytestmark = pytest.mark.skipif(not HAS_WIDE, reason="np.longdouble is no wider than double here")
+pytestmark = [
+    pytest.mark.skipif(not HAS_WIDE, reason="np.longdouble is no wider than double here"),
+    pytest.mark.thread_unsafe,  # the instruction set is the process's
+]
 
 
 def rotation(rng, d):

@@ -26,6 +26,8 @@ from helpers import (
 import gkl
 from gkl import _core, ufuncs
 
+pytestmark = pytest.mark.thread_unsafe  # ways and BLAS are the process's
+
 NAMES = [
     name
     for name in _core.gufunc_names()
@@ -134,7 +136,6 @@ def test_gradients_of_a_shared_q():
 # --- BLAS
 
 
-@pytest.mark.thread_unsafe  # it looks at the process's BLAS
 def test_blas_threads_are_as_before():
     info = threadpoolctl.threadpool_info
     args = operands("kl_full_cov_grad", (4,), 130)

@@ -20,6 +20,8 @@ from test_accuracy import every_isa
 import gkl
 from gkl import ufuncs
 
+pytestmark = pytest.mark.thread_unsafe  # the instruction set is the process's
+
 DTYPES = (np.float32, np.float64)
 KINDS = ("var", "std", "logvar")
 BOUND, GRADIENT_BOUND = 4, 8

@@ -12,6 +12,8 @@ from helpers import python, same_bits
 import gkl
 from gkl import DiagNormal, FullNormal, LowRankNormal, ufuncs
 
+pytestmark = pytest.mark.thread_unsafe  # it has threads enough of its own
+
 CALLERS = 8
 rng = np.random.default_rng(0)
 MEAN, LOGVAR = rng.normal(size=(2, 3000, 48))

@@ -82,7 +82,7 @@ static long double excess(gkl_kind p, gkl_kind q, long double a, long double b) 
 
 static number relative(long double want) { return (number){want, fabsl(want)}; }
 
-reference reference_of(gkl_kind p, gkl_kind q, const double *in) {
+reference reference_of(gkl_kind p, gkl_kind q, gkl_type type, const double *in) {
     const int unit = q == GKL_UNIT;
     const long double a = (long double)in[1], b = unit ? 1 : (long double)in[3];
     const long double delta = (long double)in[0] - (unit ? 0 : (long double)in[2]);
@@ -97,10 +97,11 @@ reference reference_of(gkl_kind p, gkl_kind q, const double *in) {
                                  : (u - log_ratio) / 2;
 
     /* a logarithm beside a variance: the result is that of a parameter that was rounded once,
-     * which moves u by eps */
+     * which moves u by eps, and c by what is of first and of second order in it */
     const int mixed = !unit && (p == GKL_LOGVAR) != (q == GKL_LOGVAR);
     const long double moved = mixed ? 1 : 0;
-    const long double c_moved = mixed ? (u != 0 ? fabsl(c / u) : 0) + LDBL_EPSILON : 0;
+    const long double eps = type == GKL_F64 ? DBL_EPSILON : FLT_EPSILON;
+    const long double c_moved = mixed ? (u != 0 ? fabsl(c / u) : 0) + eps / 4 : 0;
 
     reference r = {
         .kl = {m / 2 + c, m / 2 + c + c_moved},

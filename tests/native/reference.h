@@ -22,7 +22,7 @@ long double reference_phi(long double u); /* u - log1p(u) */
 long double reference_psi(long double y); /* expm1(y) - y */
 
 /* mean_p, scale_p, mean_q, scale_q; the last two are not read when q is GKL_UNIT */
-reference reference_of(gkl_kind p, gkl_kind q, const double *in);
+reference reference_of(gkl_kind p, gkl_kind q, gkl_type type, const double *in);
 
 /* of diagonal Gaussians with d dimensions, from mean_p, scale_p, mean_q, scale_q */
 typedef struct {

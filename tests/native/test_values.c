@@ -69,8 +69,8 @@ void test_values(regime kind_of, const char *name, int every_d) {
         gaussians x;
         gaussians_make(&x, kinds[p], kinds[q], computed[t], kind_of, N, MOST_D);
         for (ptrdiff_t i = 0; i < N * MOST_D; ++i)
-            want[i] = reference_of(x.p, x.q, (double[]){x.in[0][i], x.in[1][i], x.in[2][i],
-                                                        x.in[3][i]});
+            want[i] = reference_of(x.p, x.q, x.type, (double[]){x.in[0][i], x.in[1][i],
+                                                                x.in[2][i], x.in[3][i]});
         double *const weight = x.in[4];
         x.in[4] = NULL;
         for (x.d = 1; x.d <= MOST_D; x.d += every_d ? 1 : 43)
