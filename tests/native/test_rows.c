@@ -199,7 +199,7 @@ static void *many_calls(void *context) {
     return wrong ? context : NULL;
 }
 
-static void test_callers(void) {
+static void row_callers(void) {
     pthread_t thread[THREADS];
     int number[THREADS];
     group_begin("rows: several callers");
@@ -220,5 +220,5 @@ void test_rows(void) {
     test_matrices();
     test_arguments();
     test_jobs();
-    test_callers();
+    row_callers();
 }
