@@ -147,6 +147,7 @@ static void test_jobs(void) {
     const gkl_job good = {.p = GKL_VAR, .q = GKL_UNIT, .storage = GKL_F64, .ndim = 1,
                           .shape = shape, .dim = 4, .in = {in, in},
                           .out = {{.data = (char *)&kl, .stride = stride}}};
+    kl = 7;
     group_begin("jobs: arguments");
 #define REFUSED(field, value, status)                                                            \
     do {                                                                                         \
