@@ -141,7 +141,7 @@ static void test_arguments(void) {
 }
 
 static void test_jobs(void) {
-    static double one[4] = {1, 1, 1, 1}, kl = 7;
+    static double one[4] = {1, 1, 1, 1}, kl;
     static const ptrdiff_t shape[GKL_MAX_DIMS + 1] = {1}, stride[GKL_MAX_DIMS + 1];
     const gkl_array in = {.data = (char *)one, .stride = stride, .step = sizeof *one};
     const gkl_job good = {.p = GKL_VAR, .q = GKL_UNIT, .storage = GKL_F64, .ndim = 1,
