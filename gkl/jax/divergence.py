@@ -156,7 +156,7 @@ def _parameter(name: str, x: Any) -> Any:
 
 
 def _is_integer(x: Any) -> bool:
-    return x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer)
+    return bool(x.dtype == bool or jnp.issubdtype(x.dtype, jnp.integer))
 
 
 def _traced(p: Gaussian, q: Gaussian | None, per_dim: bool) -> Any:
