@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The site: python -m sphinx -W --keep-going -n docs build/docs"""
+"""The site: sphinx-build -W --keep-going -n docs build/docs"""
 
 import sys
 from importlib import metadata
