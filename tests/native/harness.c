@@ -27,6 +27,8 @@ void describe(char *text, size_t size, const gaussians *x, int output) {
 
 /* ---- checks ---- */
 
+int quick;
+
 enum { MOST_LINES = 5 };
 long checks;
 static char group[80];

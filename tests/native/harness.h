@@ -15,6 +15,8 @@ void check_failed(const char *format, ...) __attribute__((format(printf, 1, 2)))
 #define check(ok, ...) (++checks, (ok) ? (void)0 : check_failed(__VA_ARGS__))
 int report(void); /* the closing line; the exit code */
 
+extern int quick; /* a part of what there is to try: GKL_TEST_QUICK, for emulation and sanitizers */
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 #define EACH(i, n) for (int i = 0; i < (n); ++i)
 /* every pair of parameterizations, and every output that it has */
@@ -131,14 +133,14 @@ void test_full_storage(void);
 void test_full_company(void);
 void test_full_sums(void);
 void test_full_weights(void);
-void test_pairwise_values(int quick);
-void test_pairwise_layouts(int quick);
-void test_pairwise_company(int quick);
-void test_pairwise_bad(int quick);
+void test_pairwise_values(void);
+void test_pairwise_layouts(void);
+void test_pairwise_company(void);
+void test_pairwise_bad(void);
 void test_pairwise_extremes(void);
 void test_nearest(void);
 void test_pairwise_poll(void);
-void test_gathers(int quick);
+void test_gathers(void);
 void test_rows(void);
 void test_xla(void);
 void test_callers(void);

@@ -2,7 +2,6 @@
  *
  * Gaussians with a matrix or a factor: made, put into memory, run, compared.
  */
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,18 +18,10 @@ int has_output(int p, int q, int output) {
     return output != GKL_PER_DIM;
 }
 
-#ifdef __has_feature
-#define SANITIZED __has_feature(address_sanitizer)
-#elif defined __SANITIZE_ADDRESS__
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 int tried(int size, int p, int q, int type) {
-    const int slow = LDBL_MANT_DIG > 64 || SANITIZED;
-    return (size < 1 || (p + q + size) % 2 == type)
-           && (size < 1 || !slow || (p + 2 * q + size) % 3 == 0);
+    if (size < 1)
+        return !quick || (p + q) % 2 == type;
+    return (p + q + size) % 2 == type && (!quick || (p + 2 * q + size) % 3 == 0);
 }
 
 /* L of a well-conditioned L L^T */

@@ -14,8 +14,7 @@ int structured(int p, int q);
 int has_output(int p, int q, int output);
 #define EACH_STRUCTURED_OUTPUT(o, p, q) EACH(o, GKL_OUTPUTS) if (has_output(p, q, o))
 
-/* Of all sizes but the first every pair comes in one type, and fewer pairs where that takes long:
- * under emulation and sanitizers. */
+/* Of all sizes but the first every pair comes in one type, and fewer pairs if it is to be quick. */
 int tried(int size, int p, int q, int type);
 
 /* Well-conditioned pairs; NaN above the diagonals of matrices. The ranks are 3 and 2, at most d. */

@@ -52,7 +52,8 @@ void test_full_layouts(void) {
                     manner how = plain;
                     how.batch_axes = 3;
                     how.at_end = part % 2;
-                    const int which = part++ / 2; /* p, q, outputs, all */
+                    const int which = part / 2; /* p, q, outputs, all */
+                    part += quick ? 3 : 1;
                     EACH(k, GKL_MAX_IN) {
                         const int is_q = k == GKL_FACTOR_Q || k / 2 == 1;
                         how.in[k] = which == 3 || (k != GKL_WEIGHT && which == is_q) ? l : ROWS;

@@ -56,7 +56,7 @@ static void check_gathers(const gaussians *x, gkl_output output, int given, cons
 }
 
 /* Items repeat, come in any order, and one is bad. */
-void test_gathers(int quick) {
+void test_gathers(void) {
     static const ptrdiff_t counts[] = {0, 1, 7, 70, 300};
     static const int pairs[][2] = {{GKL_VAR, GKL_VAR}, {GKL_STD, GKL_LOGVAR},
                                    {GKL_LOGVAR, GKL_LOGVAR}, {GKL_COV, GKL_COV},

@@ -187,7 +187,7 @@ static void test_poll(void) {
 
 /* The instruction sets named, or all that there are, or "callers" for none of them. */
 int main(int argc, char **argv) {
-    const int quick = getenv("GKL_TEST_QUICK") != NULL; /* under emulation, or sanitized */
+    quick = getenv("GKL_TEST_QUICK") != NULL;
     test_first_use();
     test_list();
     test_dispatch();
@@ -227,14 +227,14 @@ int main(int argc, char **argv) {
         if (!quick)
             test_full_sums();
         test_full_weights();
-        test_pairwise_values(quick);
-        test_pairwise_layouts(quick);
-        test_pairwise_company(quick);
-        test_pairwise_bad(quick);
+        test_pairwise_values();
+        test_pairwise_layouts();
+        test_pairwise_company();
+        test_pairwise_bad();
         test_pairwise_extremes();
         test_nearest();
         test_pairwise_poll();
-        test_gathers(quick);
+        test_gathers();
         test_rows();
         test_xla();
         test_poll();

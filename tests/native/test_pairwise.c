@@ -44,7 +44,7 @@ static void check_metrics(pairs *x, int every) {
     EACH(metric, GKL_METRICS) results_free(&got[metric]);
 }
 
-void test_pairwise_values(int quick) {
+void test_pairwise_values(void) {
     static const ptrdiff_t sizes[][3] = {{3, 5, 0},   {40, 37, 1}, {21, 26, 3},   {17, 9, 16},
                                          {8, 33, 17}, {5, 20, 65}, {9, 12, 130}, {5, 8, 600}};
     static const double orders[] = {0.2, 0.5, 0.75, 2};
@@ -75,7 +75,7 @@ void test_pairwise_values(int quick) {
 
 /* ---- the same bits ---- */
 
-void test_pairwise_layouts(int quick) {
+void test_pairwise_layouts(void) {
     static const ptrdiff_t sizes[][3] = {{1, 1, 1}, {7, 5, 3}, {33, 70, 17}, {100, 41, 2}};
     static const way ways[] = {{.at_end = 1}, {.shift = 1}, {.shift = 1, .at_end = 1}, {.gap = 1},
                                {.in = COLUMNS, .out = COLUMNS}, {.in = REVERSED, .out = REVERSED},
@@ -136,7 +136,7 @@ static void check_blocks(int many_p, gkl_metric metric) {
 }
 
 /* Any number of threads, and a pair alone or among others. */
-void test_pairwise_company(int quick) {
+void test_pairwise_company(void) {
     group_begin("pairwise threads and pairs alone");
     EACH_KIND_PAIR(p, q) EACH(t, 2) EACH(metric, GKL_METRICS) {
         if ((p + q + t + metric) % (quick ? 5 : 3))
@@ -165,7 +165,7 @@ void test_pairwise_company(int quick) {
 
 /* ---- bad and extreme items ---- */
 
-void test_pairwise_bad(int quick) {
+void test_pairwise_bad(void) {
     static const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY, -1, 0};
     group_begin("pairwise bad items");
     EACH_KIND_PAIR(p, q) EACH(t, 2) EACH(metric, GKL_METRICS) EACH(of_q, 2) {
