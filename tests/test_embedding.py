@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import re
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -138,6 +140,19 @@ def test_make_again(shell):
     assert compiled in shell(make)
     assert compiled not in shell(make)
     assert compiled in shell(make, OPENMP="0")
+    link, changed = "make -C src_c build/link && cat src_c/build/link", "-Wl,--as-needed"
+    assert changed not in shell(link)
+    assert changed in shell(link, LDFLAGS=changed)
+    assert "build/link" in shell(
+        "make -C src_c -n -p build/libgkl.so | grep '^build/libgkl.so[.]'"
+    )
+
+
+def test_a_relative_prefix(shell):
+    shell("make -C src_c build/gkl.pc PREFIX=there/")
+    folder = shell("pwd -P").strip()
+    said = shell("PKG_CONFIG_PATH=src_c/build pkg-config --cflags --libs gkl").split()
+    assert said == [f"-I{folder}/src_c/there/include", f"-L{folder}/src_c/there/lib", "-lgkl"]
 
 
 def test_fast_math_is_switched_off(shell):
@@ -146,6 +161,37 @@ def test_fast_math_is_switched_off(shell):
         macros = shell(f"cc {asked} @src_c/flags -dM -E -x c /dev/null")
         assert "__FAST_MATH__" not in macros
         assert "__FINITE_MATH_ONLY__ 0" in macros
+
+
+@pytest.mark.parametrize("flag", ["-Ofast", "-ffast-math", "-funsafe-math-optimizations"])
+def test_fast_math_is_not_linked(shell, flag):
+    """crtfastmath.o flushes denormals to zero in the whole process that loads the library."""
+    for name in ("CFLAGS", "LDFLAGS"):
+        [link] = shell(
+            f"make -C src_c -n {name}='-O2 {flag}' | grep '^cc .* -shared '"
+        ).splitlines()
+        assert flag not in link.split()
+        words = ["-###", *(x for x in link.split()[1:] if not x.endswith(".o")), "gkl.h"]
+        assert "crtfastmath" not in shell(f"cd src_c && cc {shlex.join(words)} 2>&1")
+
+
+def test_fast_math_is_not_linked_to_the_extension(monkeypatch):
+    build = pytest.importorskip("Cython.Build")
+    setuptools = pytest.importorskip("setuptools")
+    from setuptools.command.build_ext import build_ext, customize_compiler, new_compiler
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("CFLAGS", "-Ofast")
+    monkeypatch.setenv("GKL_OPENMP", "0")
+    monkeypatch.setattr(setuptools, "setup", lambda **kwargs: None)
+    monkeypatch.setattr(build, "cythonize", lambda extension, **kwargs: [extension])
+    monkeypatch.setattr(build_ext, "build_extensions", lambda self: None)
+    command = runpy.run_path("setup.py")["BuildExt"](setuptools.Distribution())
+    command.compiler, command.extensions = new_compiler(compiler="unix"), []
+    customize_compiler(command.compiler)
+    assert "-Ofast" in command.compiler.linker_so
+    command.build_extensions()
+    assert "-Ofast" not in command.compiler.linker_so
 
 
 def check_library(library):
