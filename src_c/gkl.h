@@ -246,7 +246,7 @@ void gkl_use_blas(const gkl_blas *blas);
 /* Scalar functions of the kernels over arrays: "phi", "psi", "log", "exp", "expm1". */
 int gkl_scalar_function(const char *name, gkl_type type, ptrdiff_t n, const void *in, void *out);
 
-/* ---- all of it as a table ---- */
+/* ---- what computes, as a table ---- */
 
 /* For who finds gkl at run time, in Python's capsule (gkl_python.h) or by dlsym.  Whoever was
  * built against major.minor may use a table of the same major and the same or a later minor. */
