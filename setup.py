@@ -75,7 +75,7 @@ def use_clang_cl(compiler):
     return subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip()
 
 
-# With these gcc links what sets flush-to-zero in a process that imports the extension.
+# With these the linker adds what makes denormals 0 in the whole process that imports gkl.
 FAST_MATH = ["-Ofast", "-ffast-math", "-funsafe-math-optimizations"]
 
 

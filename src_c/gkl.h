@@ -91,9 +91,9 @@ ptrdiff_t gkl_kl_and_grad_f64(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d,
  * the weight for GKL_GRAD when the job has one, then the factors: of GKL_LOW_RANK its own, of
  * GKL_COV and GKL_PRECISION, if given, the lower Cholesky factor, which is not computed then; it and
  * the weight are of the results' type.
- * GKL_ENTROPY takes the scale (and the factor) alone, and q is GKL_UNIT; GKL_FACTOR takes the scale.
- * Of a symmetric matrix the gradient is symmetric too: dKL = sum_ij G_ij dS_ij; of a Cholesky factor
- * it is lower triangular. */
+ * GKL_ENTROPY takes the scale (and the factor) alone, and q is GKL_UNIT; GKL_FACTOR takes the
+ * scale.  Of a symmetric matrix the gradient is symmetric too: dKL = sum_ij G_ij dS_ij; of a
+ * Cholesky factor it is lower triangular. */
 typedef enum {
     GKL_VALUE,   /* kl */
     GKL_PER_DIM, /* kl of each dimension, (d); diagonal Gaussians only */
@@ -191,8 +191,8 @@ typedef struct {
 
 const gkl_pairwise_kernel *gkl_pairwise_kernel_at(int index);
 
-/* The three give 0, or GKL_NO_MEMORY, or GKL_NO_KERNEL for a metric, kinds or a storage that do not
- * exist, or GKL_BAD_ARGUMENT for an n, m, dim or k below 0, or what poll returned (less than 0):
+/* The three give 0, or GKL_NO_MEMORY, or GKL_NO_KERNEL for a metric, kinds or a storage that do
+ * not exist, or GKL_BAD_ARGUMENT for an n, m, dim or k below 0, or what poll returned (less than 0):
  * outputs and states are then unfinished.  Pointers are not checked.
  *
  * Every divergence: that of (i, j) at i stride[0] + j stride[1] bytes, F64 for F64 storage, else F32;

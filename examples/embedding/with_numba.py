@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which of m Gaussians is nearest to each of n, in a loop that numba compiles, and how far each is
-from N(0, I).
+"""Which of m Gaussians is nearest to each of n, in a loop that numba compiles.
 
 (`gkl.nearest` does that much faster; here it is the loop that is shown.)
 """
@@ -29,6 +28,7 @@ def nearest(mean_p, std_p, mean_q, std_q):
 
 @numba.njit
 def from_unit(mean, std):
+    """How far each is from N(0, I)."""
     n, d = mean.shape
     kl = np.empty(n)
     # N(0, I) has no parameters: compiled code passes 0, for None is no pointer there
