@@ -85,7 +85,8 @@ def kl_and_grad(
 
     Each is accurate to 4 eps for diagonal covariances (those in q's scale relative to abs(u) + m);
     for full ones to 8 eps (kq + kp), relative to its Frobenius norm in coordinates of unit
-    variance, kp and kq as in :func:`kl`; the one in q's covariance, where p is far from q,
+    variance, kp and kq as in :func:`kl`, times 1 + 1/sqrt(cov part of the divergence) where the
+    parameters of p and q are of different kinds; the one in q's covariance, where p is far from q,
     relative to the sum of the norms of its terms, 1/2 Sq^-1 and
     -1/2 Sq^-1 (Sp + delta delta^T) Sq^-1 (of two precisions the one in p's, likewise).  Where a
     divergence is inf, its gradients have no such accuracy and may be NaN or 0.
