@@ -33,7 +33,7 @@ def kl_and_grad(
     on_error: OnError = "raise",
     threads: int | None = None,
 ) -> tuple[Any, P | None, Q | None]:
-    """KL(p || q) and the gradients of sum(weight * KL) in the parameters of p and q.
+    """KL(p || q) and the gradients of sum(weight * KL) with respect to the parameters of p and q.
 
     Parameters
     ----------
@@ -61,6 +61,10 @@ def kl_and_grad(
     ------
     InvalidGaussianError
         As :func:`kl`.  The gradients of a bad item, and sums that contain it, are NaN.
+    ValueError
+        Shapes that do not fit; a `wrt` of other names; an `out` that is not such a tuple.
+    TypeError
+        Arguments of other kinds.
 
     Notes
     -----
@@ -112,7 +116,7 @@ def kl_and_grad(
     nthreads = checked(p, q, on_error, threads)
     if wrt is None or not set(wrt) <= {"p", "q"}:
         raise ValueError(f"wrt= takes 'p' and 'q', not {wrt!r}")
-    if out is not None and (isinstance(out, np.ndarray) or len(out) != 3):
+    if out is not None and (not isinstance(out, tuple | list) or len(out) != 3):
         raise ValueError("out= takes three: the value, the gradients of p and those of q")
     if weight is not None:
         weight = _checked_weight(weight)

@@ -8,7 +8,6 @@ import pkgutil
 import re
 import runpy
 
-import numpy as np
 import pytest
 import test_accuracy
 import test_full_accuracy
