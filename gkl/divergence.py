@@ -100,7 +100,7 @@ def kl(
 
     With Lp and Lq the lower Cholesky factors and W = Lq^-1 Lp, the divergence of full covariances
     is half the sum of w_kk^2 - 1 - log w_kk^2 over the diagonal of W, of the squares of W below it
-    and of those of Lq^-1 (mean_p - mean_q).  Low-rank covariances take the same factors row by row,
+    and of those of Lq^-1 (mean_p - mean_q).  Low-rank ones take the same factors row by row,
     which costs O(d r^2) and no d x d matrix.  A full q that meets many batches is better prepared
     once, see :meth:`FullNormal.prepare`.
 
