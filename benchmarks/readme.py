@@ -79,7 +79,7 @@ def _diagonal(report: Report) -> str:
             continue
         gkl, stream = _median(row, "gkl"), _median(row, "stream")
         line = [f"{names[row['work']]}, {row['rows']:,} x {row['dim']}", _time(gkl)]
-        line += [f"{round(_median(row, name) * 1e3, 1):.3g}" for name in peers]
+        line += [_time(_median(row, name)) for name in peers]
         lines.append([*line, f"{stream / gkl:.2f}"])
     call = report["small"][0]
     times = [_time(_median(call, name)) for name in ("gufunc, out=", "NumPy")]
@@ -124,11 +124,16 @@ def _table(columns: list[str], lines: list[list[str]]) -> str:
 SHORT = {"table": _diagonal, "table_full": _matrices, "table_pairwise": _pairwise}
 
 
-def written(text: str, tables: list[str]) -> str:
-    """The text with each table in the place of the one that has its heading."""
+def written(text: str, tables: list[str], folder: Path = RESULTS) -> str:
+    """The text with each table in the place of the one that has its heading, and with the date and
+    the command of each measurement."""
     for new in tables:
         heading = re.escape(new.splitlines()[0])
         text = re.sub(heading + r"\n(\|.*\n)*", lambda _, new=new: new + "\n", text)
+    for path in (*(folder / f"{name}.json" for name in TABLES), folder / "table_parameters.json"):
+        about = json.loads(path.read_text())["machine"]
+        old = rf"\d{{4}}-\d\d-\d\d, `python benchmarks/{path.stem}\.py[^`]*`"
+        text = re.sub(old, f"{about['date']}, `{about['command']}`", text)
     return text
 
 

@@ -11,6 +11,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "CONTRIBUTING.md"
+TOP = {  # what stands in none of the folders, and what it is where it has no head
+    "setup.py": "",
+    "pyproject.toml": "What the package is called and needs, and the settings of the tools",
+    ".ci/run": "",
+    ".ci/portable": "",
+    ".ci/wheels": "",
+    ".github/workflows/": "When GitHub runs them, and the site",
+}
 FOLDERS = {  # in this order
     "src_c": "the C core, without Python",
     "gkl": "the package",
@@ -23,7 +31,7 @@ HEADS = {
     r'"""(.*?)(?:"""|\n\n)': (".py", ".pyi"),
     r"/\* SPDX[^\n]*\n \*\n(.*?)(?:\*/|\n \*\n)": (".c", ".h", ".def"),
     r"(?:#|//) SPDX[^\n]*\n(?:(?:#|//)\n|# cython: [^\n]*\n)*((?:(?:#|//) [^\n]*\n)+)": (
-        ".cpp", ".pxi", ".pxd", "Makefile",
+        ".cpp", ".pxi", ".pxd", "Makefile", "run", "portable", "wheels",
     ),
     r'""(".*?)"""': (".pyx",),
     r"^# ([^\n]*)": (".md",),
@@ -47,7 +55,9 @@ def sentence(path: Path) -> str:
 
 def tree() -> str:
     """In Markdown."""
-    lines = []
+    lines = ["### Building and checking", ""]
+    lines += [f"* `{name}`: {what or sentence(ROOT / name)}" for name, what in TOP.items()]
+    lines.append("")
     for folder, what in FOLDERS.items():
         lines += [f"### {folder}/: {what}", ""]
         for path in sorted((ROOT / folder).rglob("*"), key=lambda x: (len(x.parts), x)):

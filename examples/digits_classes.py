@@ -3,7 +3,7 @@
 divergence of every one from every other.
 
 Each class of scikit-learn's digits (8 x 8 pixels, about 180 images) becomes a Gaussian over its 64
-pixels. So few images do not determine 64 x 64 covariances: they are shrunk towards a multiple of
+pixels. So few images do not determine 64 x 64 covariances: they are shrunk toward a multiple of
 the identity (Ledoit and Wolf, 2004), which also keeps pixels that are always blank from having no
 variance.  KL(p || q) is then how many nats a drawing of p loses when it is described as one of q:
 where it is small, the two are easily taken for one another.

@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "nearest",
         help="for every Gaussian of P the k of Q from which it diverges least",
         description="For every Gaussian of P the k of Q from which it diverges least, written to "
-        "an npz with divergence and index, both (n, k): ascending; where there are less than k, "
+        "an npz with divergence and index, both (n, k): ascending; where there are fewer than k, "
         "NaN and -1. Without Q, that is P itself.",
         epilog="An .npz is loaded whole; .npy files are mapped, and may be larger than memory. "
         "What is done is kept in the folder FILE.part until FILE is whole: the same command "

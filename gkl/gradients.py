@@ -33,7 +33,7 @@ def kl_and_grad(
     on_error: OnError = "raise",
     threads: int | None = None,
 ) -> tuple[Any, P | None, Q | None]:
-    """KL(p || q) and the gradients of sum(weight * KL) in the parameters of p and q.
+    """KL(p || q) and the gradients of sum(weight * KL) with respect to the parameters of p and q.
 
     Parameters
     ----------
@@ -61,6 +61,10 @@ def kl_and_grad(
     ------
     InvalidGaussianError
         As :func:`kl`.  The gradients of a bad item, and sums that contain it, are NaN.
+    ValueError
+        Shapes that do not fit; a `wrt` of other names; an `out` that is not such a tuple.
+    TypeError
+        Arguments of other kinds.
 
     Notes
     -----
@@ -85,7 +89,8 @@ def kl_and_grad(
 
     Each is accurate to 4 eps for diagonal covariances (those in q's scale relative to abs(u) + m);
     for full ones to 8 eps (kq + kp), relative to its Frobenius norm in coordinates of unit
-    variance, kp and kq as in :func:`kl`; the one in q's covariance, where p is far from q,
+    variance, kp and kq as in :func:`kl`, times 1 + 1/sqrt(cov part of the divergence) where the
+    parameters of p and q are of different kinds; the one in q's covariance, where p is far from q,
     relative to the sum of the norms of its terms, 1/2 Sq^-1 and
     -1/2 Sq^-1 (Sp + delta delta^T) Sq^-1 (of two precisions the one in p's, likewise).  Where a
     divergence is inf, its gradients have no such accuracy and may be NaN or 0.
@@ -111,7 +116,7 @@ def kl_and_grad(
     nthreads = checked(p, q, on_error, threads)
     if wrt is None or not set(wrt) <= {"p", "q"}:
         raise ValueError(f"wrt= takes 'p' and 'q', not {wrt!r}")
-    if out is not None and (isinstance(out, np.ndarray) or len(out) != 3):
+    if out is not None and (not isinstance(out, tuple | list) or len(out) != 3):
         raise ValueError("out= takes three: the value, the gradients of p and those of q")
     if weight is not None:
         weight = _checked_weight(weight)

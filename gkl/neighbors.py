@@ -77,8 +77,8 @@ def nearest(
     Returns
     -------
     divergence : numpy.ndarray, shape (n, k)
-        Ascending, in nats; equal ones in the order of their indices.  With less than k candidates
-        the last are NaN.
+        Ascending, in the units of the metric; equal ones in the order of their indices.  With
+        fewer than k candidates the last are NaN.
     index : numpy.ndarray of int, shape (n, k)
         Their places in q; -1 where there is none.
     Neighbors

@@ -49,9 +49,9 @@ def pairwise_kl(
 
         * ``"wasserstein2"``: the squared 2-Wasserstein distance, the sum of
           (mean_p - mean_q)^2 + (s_p - s_q)^2;
-        * ``"renyi"``: the Renyi divergence of p from q of an `order` a,
+        * ``"renyi"``: the Rényi divergence of p from q of an `order` a,
           1/(a - 1) log of the integral of p^a q^(1 - a), inf where that diverges;
-        * ``"bhattacharyya"``: the Bhattacharyya distance, half the Renyi divergence of order 1/2;
+        * ``"bhattacharyya"``: the Bhattacharyya distance, half the Rényi divergence of order 1/2;
         * ``"hellinger"``: the Hellinger distance, sqrt(1 - exp(-Bhattacharyya)), from 0 to 1.
     order : float, optional
         Of ``"renyi"``: positive, and not 1, where it is ``"kl"``.
@@ -90,6 +90,12 @@ def pairwise_kl(
     divergences that are not of diagonal Gaussians.  Lazy (Dask) results always have NaN for bad
     items, never an error.
 
+    Sources: Kullback and Leibler (1951), Jeffreys (1946), as for :func:`gkl.kl`; A. Rényi, "On
+    measures of entropy and information" (1961); A. Bhattacharyya, "On a measure of divergence
+    between two multinomial populations" (1946), whose coefficient the Hellinger distance is made
+    of; D. C. Dowson and B. V. Landau, "The Fréchet distance between multivariate normal
+    distributions" (1982), for the 2-Wasserstein distance.
+
     Diagonal: every value is within 1e-5 of the exact one, relatively, for float32, and within
     1e-13 for float64, never negative, and 0 where p equals q.  Most are found from the differences
     of the parameters by
@@ -100,7 +106,7 @@ def pairwise_kl(
     at four instructions a pair and dimension, and those in which that has lost digits once more
     without cancellation.  The value of a pair does not depend on the others.  Where the scales of
     p and q are of different kinds, p's are converted to q's, rounded once: near equality the bound
-    is 1 + 1/\|u\| times that in each dimension, u = v_p/v_q - 1.  Renyi divergences of an order
+    is 1 + 1/\|u\| times that in each dimension, u = v_p/v_q - 1.  Rényi divergences of an order
     a > 1 grow beyond bounds as w = v_q + (1 - a) (v_p - v_q) goes to 0, beyond which they are inf;
     close to there they are within v_q/w times as much.
 

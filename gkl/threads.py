@@ -49,7 +49,7 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1.
+        From 1 to 4096.
 
     Raises
     ------
@@ -72,7 +72,12 @@ def num_threads(n: int) -> Iterator[None]:
     Parameters
     ----------
     n : int
-        At least 1.
+        From 1 to 4096.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `n` is not such a number.
 
     Examples
     --------

@@ -200,7 +200,7 @@ const gkl_pairwise_kernel *gkl_pairwise_kernel_at(int index);
 int gkl_pairwise(const gkl_pairwise_job *job, void *out, const ptrdiff_t stride[2]);
 
 /* For each of p the k members of q from which it diverges least by these values, which lie as
- * (n, k); equal ones by index, and with less than k good ones NaN and -1 at the end.  Not the one
+ * (n, k); equal ones by index, and with fewer than k good ones NaN and -1 at the end.  Not the one
  * of index i + self for item i, unless self is GKL_NO_SELF. */
 #define GKL_NO_SELF PTRDIFF_MIN
 int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t self, void *value,

@@ -9,8 +9,8 @@
  *
  * u is half the machine epsilon: 2^-24 for float, 2^-53 for double.  The bounds are for the whole
  * range of finite results in the normal range; tests/test_scalar.py measures them, for float over
- * every input, the ratio's with a divisor of 1.  What a division adds, and the low parts, show in the
- * divergences themselves: tests/test_accuracy.py.
+ * every 257th input (slow: every one), the ratio's with a divisor of 1.  What a division adds, and
+ * the low parts, show in the divergences themselves: tests/test_accuracy.py.
  *
  * `careful` is a constant. 0: every scale is ordinary, far from the ends of the range, and no
  * intermediate can over- or underflow. 1: anything goes. Both agree within the bounds.

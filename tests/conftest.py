@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # `python -m pytest` puts the current folder first on sys.path, and there the source folder gkl/
 # shadows the installed package without having its compiled core; programs that tests start in
 # this folder are kept from doing the same.
-if not any((ROOT / "gkl").glob("_core*.so")):
+if not any(path.suffix in (".so", ".pyd") for path in (ROOT / "gkl").glob("_core*")):
     sys.path[:] = [path for path in sys.path if Path(path).resolve() != ROOT]
     os.environ["PYTHONSAFEPATH"] = "1"
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every numbered formula of docs/derivations/ is the integral that it stands for.
+"""Every numbered formula of docs/derivations/ against an independent value, and gkl itself.
 
 A page is a notebook. ``<!-- inputs: NAME -->`` begins with fresh parameters, those of
 `derivations.inputs.INPUTS`; from there on every numbered formula, ``$$ ... $$ (label)``, is
 followed by the same in Python, which is executed. Each row of the formula is evaluated from its
 TeX, too, and has to have the value of the Python. What it has to be beyond that, by integrals of
-the densities alone and by gkl itself, `derivations.truths.TRUTHS` says by label; labels of
-definitions begin with ``def-`` and have none.
+the densities alone or by another computation that does not know the formula, and by gkl itself,
+`derivations.truths.TRUTHS` says by label; labels of definitions begin with ``def-`` and have none.
 """
 
 import ast

@@ -8,7 +8,6 @@ import pkgutil
 import re
 import runpy
 
-import numpy as np
 import pytest
 import test_accuracy
 import test_full_accuracy
@@ -88,6 +87,7 @@ def test_bounds_on_the_page_are_those_of_the_tests():
     """Row by row, in order, of the table of docs/accuracy.md."""
     diag, full, low = test_accuracy, test_full_accuracy, test_low_rank
     both, near = "(k_q + k_p)", "(k_q + k_p/max(1, KL))"
+    both_types = "{:.0e} in float32, {:.0e} in float64"
     wanted = [
         ("test_scalar.py", f"{max(test_scalar.BOUNDS[x] for x in ('phi', 'psi')) / 2} eps"),
         ("test_accuracy.py", f"{diag.BOUND} eps;"),
@@ -97,12 +97,16 @@ def test_bounds_on_the_page_are_those_of_the_tests():
         ("test_full_accuracy.py", f"{full.BOUND} eps {near}"),
         ("test_full_accuracy.py", f"{full.BOUND} eps {both} (1 + 1/√KL)"),
         ("test_full_accuracy.py", f"{full.GRADIENT_BOUND} eps {both}"),
+        ("test_full_accuracy.py", f"{full.GRADIENT_BOUND} eps {both} (1 + 1/√cov_part)"),
         ("test_full_accuracy.py", f"{full.JEFFREYS_BOUND} eps {both}"),
         ("test_full_accuracy.py", f"{full.BOUND} eps {both} of the sum"),
         ("test_low_rank.py", f"{low.BOUND} eps {near}"),
         ("test_low_rank.py", f"{low.BOUND} eps {both} (1 + e²/KL)"),
-        ("test_pairwise.py", "{:.0e} in float32, {:.0e} in float64".format(
-            *(test_pairwise.TOLERANCE[x] for x in (np.float32, np.float64)))),
+        ("test_low_rank.py", f"{low.GRADIENT_BOUND} eps {both}"),
+        ("test_low_rank.py", f"{low.BOUND} eps {both}"),
+        ("test_pairwise.py", both_types.format(*test_pairwise.TOLERANCE.values())),
+        ("test_pairwise.py", "(1 + 1/"),
+        ("test_pairwise.py", both_types.format(*test_pairwise.FULL_TOLERANCE.values())),
     ]  # fmt: skip
     page = in_checkout("docs/accuracy.md").read_text()
     rows = re.findall(r"(?m)^\| (?!what|:)[^|]* \| (.*) \| `(test_\w+\.py)` \|$", page)

@@ -43,8 +43,9 @@ def compiler(request):
 @pytest.fixture
 def shell(compiler, tmp_path):
     """A shell in a folder with copies of the sources, in which cc and c++ are the compiler."""
-    for name in ("src_c", "examples"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("build"))
+    built = shutil.ignore_patterns("build", "*.so", "__pycache__")
+    for name in ("src_c", "examples", "gkl"):  # gkl/ as a clone has it, without the extension
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=built)
     (tmp_path / "bin").mkdir()
     for name, tool in (("cc", compiler), ("c++", COMPILERS[compiler]), ("python", sys.executable)):
         (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nexec "{shutil.which(tool)}" "$@"\n')
@@ -56,8 +57,8 @@ def shell(compiler, tmp_path):
         "CC": "cc",
         "CFLAGS": "-O1",  # -O3 takes minutes
         "MAKEFLAGS": f"-j{os.cpu_count()}",
-        # "" is the current folder; the other one has gkl/, also where pip has linked to it
-        "PYTHONPATH": os.pathsep.join(["", str(Path(gkl.__file__).parent.parent)]),
+        # for Cython, also where pip has linked to the folder
+        "PYTHONPATH": str(Path(gkl.__file__).parent.parent),
     }
 
     def run(command, printed=None, **more):
@@ -300,24 +301,28 @@ def test_enums_of_another_size_are_refused(shell):
 
 
 # importing it does not turn the GIL on, where it is off
-GIL = """python -c '
+NO_GIL = """
 import sys, gkl
 is_on = getattr(sys, "_is_gil_enabled", bool)
 before = is_on()
 import {}
-assert is_on() == before'"""
+assert is_on() == before"""
 
 
 def test_an_extension_module(shell):
     [(command, printed)] = commands("An extension module of Python")
     shell(command, printed)
-    shell(GIL.format("capsule"))
-    refused = "! python -c 'import capsule; capsule.kl(bytes({}), bytes({}))' 2>&1 | tail -n 1"
+    python = "PYTHONPATH=prefix python -P -c"
+    shell(f"{python} '{NO_GIL.format('capsule')}'")
+    call = "import capsule; capsule.kl(bytes({}), bytes({}))"
+    refused = f"! {python} '{call}' 2>&1 | tail -n 1"
     assert "not a Gaussian" in shell(refused.format(8, 8))
     assert "not of one length" in shell(refused.format(8, 16))
     assert "not of float64" in shell(refused.format(9, 9))
-    said = shell("! python -c 'import capsule' 2>&1", GKL_ISA="none")
+    said = shell(f"! {python} 'import capsule' 2>&1", GKL_ISA="none")
     assert "ImportError: GKL_ISA: 'none' is not" in said  # the cause, not only that it failed
+    # without -P; -S: an editable installation would find the extension for this folder
+    assert "its extension is not built here" in shell("! python -S -c 'import gkl' 2>&1")
 
 
 @pytest.mark.parametrize(
@@ -332,15 +337,15 @@ def test_a_module_of_another_interface_is_refused(shell, macro, by, advice):
     have = {x: int(re.search(f"GKL_API_{x} (.*)", HEADER)[1]) for x in ("MAJOR", "MINOR")}
     built = have | {macro: have[macro] + by}
     [(command, _)] = commands("An extension module of Python")
-    compile_it = command[: command.rindex("python -c")]
+    compile_it = command[: command.rindex("PYTHONPATH")]
     defines = "".join(f"#undef GKL_API_{x}\n#define GKL_API_{x} {built[x]}\n" for x in built)
     other = f"printf '%s' '#include <gkl.h>\n{defines}' > other.h\n"
     said = shell(
         other
         + compile_it.replace("cc -O2", "cc -include other.h -O2").replace(
-            "-shared", "-I$(python -c 'import gkl; print(gkl.get_include())') -shared"
+            "-shared", "-I$(python -P -c 'import gkl; print(gkl.get_include())') -shared"
         )
-        + "! python -c 'import capsule' 2>&1"
+        + "! PYTHONPATH=prefix python -P -c 'import capsule' 2>&1"
     )
     versions = ["{MAJOR}.{MINOR}".format(**x) for x in (have, built)]
     assert said.splitlines()[-1].startswith(
@@ -353,8 +358,10 @@ def test_cython(shell):
     pytest.importorskip("Cython")
     [(command, printed)] = commands("Cython")
     shell(command, printed)
+    path = "PYTHONPATH=examples/embedding:$PYTHONPATH"
+    shell(f"{path} python -P -c '{NO_GIL.format('rows')}'")
     shell(
-        "PYTHONPATH=examples/embedding:$PYTHONPATH python -c '"
+        "PYTHONPATH=examples/embedding:$PYTHONPATH python -P -c '"
         "import numpy as np, rows, gkl, pytest\n"
         "mean, logvar = np.random.default_rng(0).normal(size=(2, 9, 100)).astype(np.float32)\n"
         "logvar[4] = np.inf\n"

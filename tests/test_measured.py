@@ -25,6 +25,7 @@ def test_tables_are_those_of_the_results(load, name):
     """python benchmarks/readme.py writes them."""
     pytest.importorskip("ml_dtypes")
     readme = load("readme")
+    assert set(readme.reports()) == set(readme.TABLES)
     path = ROOT / name
     text, tables = path.read_text(), readme.pages()[path]
     assert tables

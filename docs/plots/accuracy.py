@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gkl
-from gkl import peers, peers_full
+from gkl import _core, peers, peers_full
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
 import exact
@@ -148,7 +148,8 @@ def main() -> None:
             if dtype is np.float32:
                 lines += [row(f"{title}, {word}", errors[x], below[x], DISTANCES[dtype])
                           for x, word in words.items()]  # fmt: skip
-    figures.table("accuracy", ["distance", *(f"{x:g}" for x in SHOWN)], lines)
+    made = f"Figures and table: NumPy {np.__version__}; gkl {gkl.__version__} on {_core.isa()}."
+    figures.table("accuracy", ["distance", *(f"{x:g}" for x in SHOWN)], lines, made)
 
 
 if __name__ == "__main__":

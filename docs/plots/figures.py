@@ -32,9 +32,9 @@ def draw(name: str, paint: Callable[[Figure], Any], size: tuple[float, float]) -
             figure.savefig(path, transparent=True, metadata={"Date": None})
 
 
-def table(name: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Write name.md, a Markdown table to be included."""
+def table(name: str, columns: list[str], rows: list[list[str]], below: str = "") -> None:
+    """Write name.md, a Markdown table to be included, and what stands below it."""
     lines = [columns, [":--", *["--:"] * (len(columns) - 1)], *rows]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / f"{name}.md").write_text(text + "\n")
+    (FOLDER / f"{name}.md").write_text(f"{text}\n\n{below}\n" if below else text + "\n")

@@ -19,7 +19,7 @@ from gkl.reference.parts import KULLBACK, PARAMETERS, Array
 __all__ = ["compute", "docstring", "names", "split"]
 
 _1946 = "A. Bhattacharyya, On a measure of divergence between two multinomial populations, 1946"
-_1961 = "A. Renyi, On measures of entropy and information, 1961"
+_1961 = "A. Rényi, On measures of entropy and information, 1961"
 _1982 = "D. C. Dowson and B. V. Landau, The Frechet distance between normals, 1982"
 _RENYI = "1/2 sum [log1p((1 - a) u)/(1 - a) - log1p(u) + a delta^2 / w], a = {order}"
 
@@ -83,11 +83,11 @@ METRICS = {
         "Squared distances, in squared units of the means", _1982,
     ),
     "renyi": Metric(
-        "Renyi divergence", _renyi, _RENYI.format(order="order"), "D(p || q), in nats", _1961, True
+        "Rényi divergence", _renyi, _RENYI.format(order="order"), "D(p || q), in nats", _1961, True
     ),
     "bhattacharyya": Metric(
         "Bhattacharyya distance", _bhattacharyya,
-        "half of the Renyi divergence, " + _RENYI.format(order="1/2"), "Distances, in nats", _1946,
+        "half of the Rényi divergence, " + _RENYI.format(order="1/2"), "Distances, in nats", _1946,
     ),
     "hellinger": Metric(
         "Hellinger distance", _hellinger, "sqrt(1 - exp(-b)), b the Bhattacharyya distance",
@@ -135,7 +135,7 @@ def compute(name: str, *operands: Any) -> Array:
 
 _NOTES = """\
 Within 1e-5 of the exact value, relatively, for float32 and 1e-13 for float64, also where p is
-close to q (Renyi, order a > 1: v_q/w times that); where the scales are of different kinds, p's
+close to q (Rényi, order a > 1: v_q/w times that); where the scales are of different kinds, p's
 are converted to q's, rounded once. An item that is NaN or infinite, or with a scale that is not
 positive, gives NaN, without exception or warning. The inner dimensions do not broadcast; float16
 and bfloat16 are read as stored, results are float32."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the numbered formulas of docs/derivations/ have to be, by label.
 
-A truth takes the parameters (`derivation_inputs`) and gives, by the name in the page's Python, the
-value that `integrals` finds from the densities, or a tuple of that and gkl's own.
+A truth takes the parameters (`derivations.inputs`) and gives, by the name in the page's Python,
+the value that `integrals` finds from the densities, or one found without the formula in another
+way, or a tuple of that and gkl's own.
 """
 
 import numpy as np

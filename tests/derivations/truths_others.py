@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The truths of metrics, mixtures, autoencoders and forms without cancellation; see truths.py."""
 
+import itertools
 import math
 
 import numpy as np
@@ -124,14 +125,34 @@ def log_g_bound(x):
     return {"log_g_bound": mixture_mean(x, lambda t: np.log(mixture(t, x["v"], x["g"])))}
 
 
+def component_kl(p, q):
+    """The integral, in double."""
+    return kl_full(*((np.array([m]), np.array([[v]])) for m, v in (p, q)))
+
+
 @truth("gmm-variational")
 def gmm_variational(x):
-    return {"variational": gmm(x, "variational")}
+    """Of every component of f, by integrals, how near the components of f are and those of g."""
+
+    def near(p, weights, components):
+        pairs = zip(weights, components, strict=True)
+        return sum(weight * math.exp(-component_kl(p, q)) for weight, q in pairs)
+
+    terms = [w * math.log(near(p, x["w"], x["f"]) / near(p, x["v"], x["g"]))
+             for w, p in zip(x["w"], x["f"], strict=True)]  # fmt: skip
+    return {"variational": (sum(terms), gmm(x, "variational"))}
 
 
 @truth("gmm-matched")
 def gmm_matched(x):
-    return {"matched": gmm(x, "matched")}
+    """The least of all ways to give each component of f one of g, with integrals."""
+    f, g = ([*zip(x[w], x[c], strict=True)] for w, c in ("wf", "vg"))
+    totals = [
+        sum(w * (component_kl(p, q) + math.log(w / v))
+            for (w, p), (v, q) in zip(f, chosen, strict=True))
+        for chosen in itertools.product(g, repeat=len(f))
+    ]  # fmt: skip
+    return {"matched": (min(totals), gmm(x, "matched"))}
 
 
 @truth("gmm-upper")
@@ -176,28 +197,47 @@ def aggregate(x):
         *items)}  # fmt: skip
 
 
+def averages(x, per_dim, after_mean):
+    """What an objective is a function of, number by number: divergences of dimensions or items,
+    each as it is or averaged over the batch; and how many items each number stands for."""
+    items = [[*row] if per_dim else [MP.fsum(row)] for row in x["D"]]
+    if after_mean:
+        return [MP.fsum(column) / len(items) for column in zip(*items, strict=True)], 1
+    return [value for item in items for value in item], len(items)
+
+
 @truth("beta")
 def beta(x):
-    return {"value": vae.beta(x["D"].astype(float).sum(1), float(x["beta"]))}
+    [mean_kl], _ = averages(x, per_dim=False, after_mean=True)
+    own = vae.beta(x["D"].astype(float).sum(1), float(x["beta"]))
+    return {"value": (x["beta"] * mean_kl, own)}
 
 
 @truth("free-bits")
 def free_bits(x):
+    """Every number costs tau, and what it is beyond that."""
     values = x["D"].astype(float)
     options = {"nats": float(x["tau"]), "beta": float(x["beta"])}
-    return {
-        f"{of}_{when}": vae.free_bits(
-            values if of == "per_dim" else values.sum(1),
-            per_dim=of == "per_dim", after_mean=when == "after", **options)
-        for of in ("per_dim", "sum") for when in ("after", "before")
-    }  # fmt: skip
+    found = {}
+    for of, when in itertools.product(("per_dim", "sum"), ("after", "before")):
+        how = {"per_dim": of == "per_dim", "after_mean": when == "after"}
+        numbers, n = averages(x, **how)
+        cost = MP.fsum(x["tau"] + (y - x["tau"] if y > x["tau"] else 0) for y in numbers) / n
+        own = vae.free_bits(values if of == "per_dim" else values.sum(1), **how, **options)
+        found[f"{of}_{when}"] = x["beta"] * cost, own
+    return found
 
 
 @truth("capacity")
 def capacity(x):
     values, c, gamma = x["D"].astype(float).sum(1), float(x["c"]), float(x["gamma"])
-    return {when: vae.capacity(values, c, gamma=gamma, after_mean=when == "after")
-            for when in ("after", "before")}  # fmt: skip
+    found = {}
+    for when in ("after", "before"):
+        numbers, n = averages(x, per_dim=False, after_mean=when == "after")
+        cost = MP.fsum(y - x["c"] if y > x["c"] else x["c"] - y for y in numbers) / n
+        own = vae.capacity(values, c, gamma=gamma, after_mean=when == "after")
+        found[when] = x["gamma"] * cost, own
+    return found
 
 
 @truth("free-bits-weights")
