@@ -22,6 +22,11 @@ def c_kinds():
     return GKL_VAR, GKL_STD, GKL_LOGVAR, GKL_UNIT, GKL_COV, GKL_TRIL, GKL_PRECISION
 
 
+def c_errors():
+    """What they return, as -number, when a call fails."""
+    return GKL_NO_MEMORY, GKL_NO_KERNEL, GKL_BAD_ARGUMENT
+
+
 def isas():
     """Names of the instruction sets that this machine has, worst to best."""
     names = []

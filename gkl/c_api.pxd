@@ -23,6 +23,7 @@ cdef extern from "gkl.h" nogil:
         GKL_BAD_ARGUMENT
         GKL_API_MAJOR
         GKL_API_MINOR
+    const char *GKL_VERSION
     ctypedef enum gkl_type:
         GKL_F16
         GKL_BF16
@@ -37,6 +38,8 @@ cdef extern from "gkl.h" nogil:
         GKL_TRIL
         GKL_PRECISION
         GKL_LOW_RANK
+        GKL_KINDS
+    bint gkl_has_matrix(gkl_kind kind)
     ctypedef enum gkl_output:
         GKL_VALUE
         GKL_PER_DIM
@@ -46,6 +49,7 @@ cdef extern from "gkl.h" nogil:
         GKL_CROSS
         GKL_ENTROPY
         GKL_FACTOR
+        GKL_OUTPUTS
     ctypedef struct gkl_kernel:
         const char *name
         const char *signature
@@ -86,6 +90,7 @@ cdef extern from "gkl.h" nogil:
         GKL_RENYI
         GKL_BHATTACHARYYA
         GKL_HELLINGER
+        GKL_METRICS
     ctypedef struct gkl_pairwise_job:
         gkl_metric metric
         double order
@@ -100,6 +105,14 @@ cdef extern from "gkl.h" nogil:
         char *state_q
         int nthreads
         int (*poll)() noexcept nogil
+    ctypedef struct gkl_pairwise_kernel:
+        const char *name
+        const char *signature
+        gkl_metric metric
+        gkl_kind p
+        gkl_kind q
+        int ordered
+    const gkl_pairwise_kernel *gkl_pairwise_kernel_at(int index)
     ptrdiff_t GKL_NO_SELF
     int gkl_pairwise(const gkl_pairwise_job *job, void *out, const ptrdiff_t *stride)
     int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t own, void *value,

@@ -7,7 +7,9 @@ says: the kinds of p and q (`GKL_VAR`, `GKL_STD`, `GKL_LOGVAR`, `GKL_COV`, `GKL_
 `GKL_PRECISION`; q also `GKL_UNIT`), n, d, then pointers to C-contiguous arrays: mean_p, scale_p,
 mean_q, scale_q, and where KL, in nats, goes, shape (n,); with gradients also d_mean_p, d_scale_p,
 d_mean_q and d_scale_q. Nothing checks types and shapes. They return the number of bad items, whose
-results are NaN, or less than 0 when a call makes no sense.
+results are NaN, or less than 0: `-GKL_NO_MEMORY`, `-GKL_NO_KERNEL` for a pair of kinds that does
+not exist, `-GKL_BAD_ARGUMENT`. For a pointer that is not used Python passes None, and what numba
+compiles passes 0.
 
 Compiled modules find the same in the capsule ``gkl._core.C_API``: in C by ``gkl_python.h``, in
 Cython by ``from gkl.c_api cimport gkl_api, gkl_import``.
@@ -39,8 +41,11 @@ from typing import Any
 from gkl import _core
 
 __all__ = [
+    "GKL_BAD_ARGUMENT",
     "GKL_COV",
     "GKL_LOGVAR",
+    "GKL_NO_KERNEL",
+    "GKL_NO_MEMORY",
     "GKL_PRECISION",
     "GKL_STD",
     "GKL_TRIL",
@@ -54,6 +59,7 @@ __all__ = [
 ]
 
 GKL_VAR, GKL_STD, GKL_LOGVAR, GKL_UNIT, GKL_COV, GKL_TRIL, GKL_PRECISION = _core.c_kinds()
+GKL_NO_MEMORY, GKL_NO_KERNEL, GKL_BAD_ARGUMENT = _core.c_errors()
 
 
 def _function(name: str, pointers: int) -> Any:

@@ -5,7 +5,8 @@
  *
  * gkl_kl_f64 and its like take rows that lie one after the other. A job names a kernel and
  * describes its operands by strides; gkl_run does it, on as many threads as it is given, without a
- * batch-sized temporary. All divergences are in nats. Any thread may call any function.
+ * batch-sized temporary. All divergences are in nats. Any thread may call any function at any time,
+ * but gkl_use_isa only while no job runs in another.
  */
 #ifndef GKL_H
 #define GKL_H
@@ -64,8 +65,9 @@ enum { GKL_NO_MEMORY = 1, GKL_NO_KERNEL = 2, GKL_BAD_ARGUMENT = 3 };
  *
  * Gives the number of bad items, whose results are NaN; 0 when all are good.  Less than 0:
  * -GKL_NO_KERNEL for a pair that does not exist, -GKL_BAD_ARGUMENT for an n or d below 0 or a
- * pointer that is NULL (but when n is 0), -GKL_NO_MEMORY.  An output must not overlap anything
- * else.  The bits are those of gkl_run; threads are used when they pay. */
+ * pointer to something that is NULL, -GKL_NO_MEMORY.  An output must not overlap anything else.
+ * The bits are those of gkl_run, whose gkl_bad_items stay as they are; threads are used when they
+ * pay. */
 ptrdiff_t gkl_kl_f32(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const float *mean_p,
                      const float *scale_p, const float *mean_q, const float *scale_q, float *kl);
 ptrdiff_t gkl_kl_f64(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d, const double *mean_p,
@@ -89,9 +91,9 @@ ptrdiff_t gkl_kl_and_grad_f64(gkl_kind p, gkl_kind q, ptrdiff_t n, ptrdiff_t d,
  * the weight for GKL_GRAD when the job has one, then the factors: of GKL_LOW_RANK its own, of
  * GKL_COV and GKL_PRECISION, if given, the lower Cholesky factor, which is not computed then; it and
  * the weight are of the results' type.
- * GKL_ENTROPY takes the scale (and the factor) alone, GKL_FACTOR the scale.  Of a symmetric matrix
- * the gradient is symmetric too: dKL = sum_ij G_ij dS_ij; of a Cholesky factor it is lower
- * triangular. */
+ * GKL_ENTROPY takes the scale (and the factor) alone, and q is GKL_UNIT; GKL_FACTOR takes the
+ * scale.  Of a symmetric matrix the gradient is symmetric too: dKL = sum_ij G_ij dS_ij; of a
+ * Cholesky factor it is lower triangular. */
 typedef enum {
     GKL_VALUE,   /* kl */
     GKL_PER_DIM, /* kl of each dimension, (d); diagonal Gaussians only */
@@ -137,15 +139,16 @@ typedef struct {
     ptrdiff_t rank_p, rank_q; /* of GKL_LOW_RANK, of others 0 */
     gkl_array in[GKL_MAX_IN]; /* mean_p, scale_p, mean_q, scale_q, weight, factor_p, factor_q */
     gkl_array out[GKL_MAX_OUT]; /* as gkl_output says */
-    const ptrdiff_t *index[2]; /* or NULL: when ndim is 1, which of p's and of q's items are item 0,
-                                * 1, ... of the batch */
+    const ptrdiff_t *index[2]; /* NULL, or, where ndim is 1, which of p's and of q's items are item
+                                * 0, 1, ... of the batch */
     int nthreads;              /* 0: gkl_threads() */
     int (*poll)(void);         /* called now and then on the calling thread; < 0 stops */
 } gkl_job;
 
 /* Do the job, in which all that is not set is 0.  0, or GKL_NO_MEMORY, or GKL_NO_KERNEL for a pair or
- * an output that does not exist, or GKL_BAD_ARGUMENT for an ndim, nsum, dim or rank out of range, or
- * what poll returned (less than 0): outputs are then unfinished.  Pointers are not checked. */
+ * an output that does not exist, or GKL_BAD_ARGUMENT for an ndim, nsum, shape, dim or rank out of
+ * range or an index where ndim is not 1, or what poll returned (less than 0): outputs are then
+ * unfinished.  Pointers are not checked. */
 int gkl_run(const gkl_job *job);
 
 /* Bad items (KL undefined, results NaN) of this thread's last gkl_run. */
@@ -188,7 +191,11 @@ typedef struct {
 
 const gkl_pairwise_kernel *gkl_pairwise_kernel_at(int index);
 
-/* Every divergence: that of (i, j) at i stride[0] + j stride[1] bytes, F64 for F64 storage, else F32;
+/* The three give 0, or GKL_NO_MEMORY, or GKL_NO_KERNEL for a metric, kinds or a storage that do
+ * not exist, or GKL_BAD_ARGUMENT for an n, m, dim or k below 0, or what poll returned (less than 0):
+ * outputs and states are then unfinished.  Pointers are not checked.
+ *
+ * Every divergence: that of (i, j) at i stride[0] + j stride[1] bytes, F64 for F64 storage, else F32;
  * within 1e-5 of the exact one, relatively, in F32 and 1e-13 in F64; NaN where an item is bad. */
 int gkl_pairwise(const gkl_pairwise_job *job, void *out, const ptrdiff_t stride[2]);
 
@@ -239,7 +246,7 @@ void gkl_use_blas(const gkl_blas *blas);
 /* Scalar functions of the kernels over arrays: "phi", "psi", "log", "exp", "expm1". */
 int gkl_scalar_function(const char *name, gkl_type type, ptrdiff_t n, const void *in, void *out);
 
-/* ---- all of it as a table ---- */
+/* ---- what computes, as a table ---- */
 
 /* For who finds gkl at run time, in Python's capsule (gkl_python.h) or by dlsym.  Whoever was
  * built against major.minor may use a table of the same major and the same or a later minor. */

@@ -179,4 +179,10 @@ typedef void gkl_task(void *context, ptrdiff_t index);
 void gkl_watch_forks(void);
 void gkl_parallel(ptrdiff_t count, int nthreads, gkl_task *task, void *context);
 
+/* what a job's poll says, if there is one: 0, or less than 0 to stop */
+static inline int gkl_stop(int (*poll)(void)) {
+    const int said = poll ? poll() : 0;
+    return said < 0 ? said : 0;
+}
+
 #endif

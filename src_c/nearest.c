@@ -104,13 +104,23 @@ static int keep(gkl_taker *taker, ptrdiff_t row, ptrdiff_t column, ptrdiff_t n, 
     return 0;
 }
 
+/* No values, but the states of both sides, and what is wrong with the job. */
+static int none_of(const gkl_pairwise_job *job) {
+    gkl_pairwise_job of_p = *job, of_q = *job;
+    gkl_taker taker = {.out = NULL};
+    of_p.m = gkl_min(job->m, 0);
+    of_q.n = gkl_min(job->n, 0);
+    const int status = gkl_each_pair(&of_p, &taker);
+    return status ? status : gkl_each_pair(&of_q, &taker);
+}
+
 int gkl_nearest(const gkl_pairwise_job *job, ptrdiff_t k, ptrdiff_t self, void *value,
                 ptrdiff_t *index) {
     const int is_f64 = job->storage == GKL_F64;
     gkl_heaps h = {.taker = {.take = keep}, .is_f64 = is_f64, .k = k, .self = self, .value = value,
                    .index = index, .less = gkl_current()->pairwise_less[is_f64]};
     if (k < 1)
-        return 0;
+        return k < 0 ? GKL_BAD_ARGUMENT : none_of(job);
     h.count = calloc((size_t)gkl_max(job->n, 1), sizeof *h.count);
     const int status = h.count ? gkl_each_pair(job, &h.taker) : GKL_NO_MEMORY;
     for (ptrdiff_t row = 0; row < job->n && !status; ++row)

@@ -33,6 +33,8 @@ static void fail(gkl_pairing *x, int status) {
     __atomic_store_n(&x->status, status, __ATOMIC_RELAXED);
 }
 
+static int status_of(const gkl_pairing *x) { return __atomic_load_n(&x->status, __ATOMIC_RELAXED); }
+
 /* Which of the kernels' forms gives a metric, and what it is to be multiplied with.  Of orders
  * below a half the arguments are exchanged, where nothing cancels. */
 static void choose(gkl_pairing *x) {
@@ -208,7 +210,7 @@ static void do_rows(void *context, ptrdiff_t task) {
                      .row_logdet = x->p.logdet + 2 * first * x->size,
                      .order = x->order,
                      .rest = x->rest};
-    for (ptrdiff_t v = 0; v < vectors && !x->status; v += TILE_VECTORS) {
+    for (ptrdiff_t v = 0; v < vectors && !status_of(x); v += TILE_VECTORS) {
         const ptrdiff_t column = v * x->lanes;
         const ptrdiff_t n = gkl_min(x->q.count - column, width);
         const int in_place = !to->take && n == width && to->stride % x->size == 0;
@@ -250,16 +252,17 @@ static int do_block(gkl_pairing *x, int nthreads) {
     if (x->status)
         return x->status;
     tell_states(&x->q, x->job->state_q);
-    const int stop = x->job->poll ? x->job->poll() : 0;
+    const int stop = gkl_stop(x->job->poll);
     return x->status ? x->status : stop;
 }
 
+/* of no p, too: the states of q are told */
 static int do_all(gkl_pairing *x) {
     const gkl_pairwise_job *job = x->job;
     const double pairs = (double)job->n * (double)job->m * (double)gkl_max(job->dim, 1);
     const int given = job->nthreads > 0 ? job->nthreads : gkl_threads();
     const int nthreads = pairs < GKL_GRAIN ? 1 : given;
-    for (x->p.first = 0; x->p.first < job->n; x->p.first += x->p.most) {
+    do {
         x->p.count = gkl_min(job->n - x->p.first, x->p.most);
         gkl_parallel(gkl_ceil(gkl_ceil(x->p.count, x->rows) * x->rows, ITEMS), nthreads, pack_rows,
                      x);
@@ -272,17 +275,27 @@ static int do_all(gkl_pairing *x) {
             if (stop)
                 return stop;
         }
-    }
+        x->p.first += x->p.most;
+    } while (x->p.first < job->n);
     return 0;
+}
+
+/* what can be seen without a look at operands */
+static int check(const gkl_pairwise_job *job) {
+    if ((unsigned)job->p > GKL_LOGVAR || (unsigned)job->q > GKL_LOGVAR
+        || (unsigned)job->metric >= GKL_METRICS || (unsigned)job->storage > GKL_F64)
+        return GKL_NO_KERNEL;
+    if (job->n < 0 || job->m < 0 || job->dim < 0)
+        return GKL_BAD_ARGUMENT;
+    return job->dim > MOST_DIMENSIONS ? GKL_NO_MEMORY : 0;
 }
 
 int gkl_each_pair(const gkl_pairwise_job *job, gkl_taker *taker) {
     gkl_pairing x = {.job = job, .table = gkl_current(), .taker = taker,
                      .is_f64 = job->storage == GKL_F64};
-    if (job->p > GKL_LOGVAR || job->q > GKL_LOGVAR || job->metric >= GKL_METRICS)
-        return GKL_NO_KERNEL;
-    if (job->dim > MOST_DIMENSIONS)
-        return GKL_NO_MEMORY;
+    int status = check(job);
+    if (status)
+        return status;
     x.size = x.is_f64 ? sizeof(double) : sizeof(float);
     x.lanes = x.table->lanes[x.is_f64];
     x.rows = x.table->pair_rows;
@@ -298,7 +311,7 @@ int gkl_each_pair(const gkl_pairwise_job *job, gkl_taker *taker) {
     const ptrdiff_t bytes_q = plan_side(&x, &x.q, job->m, Q_BYTES, TILE_VECTORS * x.lanes);
     /* in one piece: what malloc gives back to the system and gets anew costs 14 % */
     char *memory = malloc((size_t)(bytes_p + bytes_q));
-    int status = GKL_NO_MEMORY;
+    status = GKL_NO_MEMORY;
     if (memory) {
         place_side(&x, &x.p, memory);
         place_side(&x, &x.q, memory + bytes_p);

@@ -31,8 +31,11 @@ static ptrdiff_t by_job(const gkl_rows_call *c, const gkl_block *block) {
         job.out[k + 1].data = block->out[k + 1];
     }
     job.out[0] = (gkl_array){.data = block->out[0], .stride = &size};
+    const ptrdiff_t before = *gkl_bad_items(); /* of the caller's last job, which this is not */
     const int status = gkl_run(&job);
-    return status ? -status : *gkl_bad_items();
+    const ptrdiff_t bad = *gkl_bad_items();
+    *gkl_bad_items() = before;
+    return status ? -status : bad;
 }
 
 /* What is one block to blocks.c, too, without a plan, which would take longer than the kernel.
@@ -66,14 +69,16 @@ INLINE ptrdiff_t call(const gkl_rows_call c, const void *mean_p, const void *sca
         return -GKL_NO_KERNEL;
     if (c.n == 0)
         return 0;
-    if (!mean_p || !scale_p || (c.q != GKL_UNIT && (!mean_q || !scale_q))
-        || (c.output == GKL_VALUE && !kl))
-        return -GKL_BAD_ARGUMENT;
+    static const double nothing; /* where operands of no numbers lie: to a job, NULL is not given */
+    const void *const in[] = {mean_p, scale_p, mean_q, scale_q};
     gkl_block block;
-    block.in[0] = mean_p;
-    block.in[1] = scale_p;
-    block.in[2] = mean_q;
-    block.in[3] = scale_q;
+    for (int k = 0; k < 4; ++k) {
+        if (!in[k] && c.d > 0 && (k < 2 || c.q != GKL_UNIT))
+            return -GKL_BAD_ARGUMENT;
+        block.in[k] = in[k] || c.d > 0 ? in[k] : &nothing;
+    }
+    if (c.output == GKL_VALUE && !kl)
+        return -GKL_BAD_ARGUMENT;
     block.in[GKL_WEIGHT] = NULL;
     for (int k = 0; k < 4; ++k)
         block.ahead[k] = 0;

@@ -152,7 +152,7 @@ static int do_tasks(gkl_plan *plan, int nthreads) {
         gkl_parallel(gkl_min(portion, plan->tasks - plan->first_task), nthreads, task, plan);
         if (plan->failed)
             return GKL_NO_MEMORY;
-        const int stop = plan->job->poll ? plan->job->poll() : 0;
+        const int stop = gkl_stop(plan->job->poll);
         if (stop)
             return stop;
     }
@@ -184,14 +184,20 @@ static int run(gkl_plan *plan) {
     return status;
 }
 
-/* what can be seen without a look at shapes and operands */
+/* what can be seen without a look at operands */
 static int check(const gkl_job *job) {
     if ((unsigned)job->p >= GKL_KINDS || (unsigned)job->q >= GKL_KINDS || job->p == GKL_UNIT
         || (unsigned)job->output >= GKL_OUTPUTS || (unsigned)job->storage > GKL_F64)
         return GKL_NO_KERNEL;
+    if (job->output == GKL_ENTROPY && job->q != GKL_UNIT)
+        return GKL_NO_KERNEL;
     if (job->ndim < 0 || job->ndim > GKL_MAX_DIMS || job->nsum < 0 || job->nsum > job->ndim
-        || job->dim < 0 || job->rank_p < 0 || job->rank_q < 0)
+        || job->dim < 0 || job->rank_p < 0 || job->rank_q < 0
+        || ((job->index[0] || job->index[1]) && job->ndim != 1))
         return GKL_BAD_ARGUMENT;
+    for (int axis = 0; axis < job->ndim; ++axis)
+        if (job->shape[axis] < 0)
+            return GKL_BAD_ARGUMENT;
     return 0;
 }
 

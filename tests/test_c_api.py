@@ -2,6 +2,8 @@
 """gkl.c_api: the functions of rows by ctypes."""
 
 import ctypes
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,16 +34,37 @@ def test_functions_by_ctypes(dtype, d):
         grads, (grad_p.mean, grad_p.var, grad_q.mean, grad_q.var), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
-    assert function(*kinds, -1, d, *operands, *[None] * 5) < 0
+    assert function(*kinds, -1, d, *operands, *[None] * 5) == -c_api.GKL_BAD_ARGUMENT
+    assert function(c_api.GKL_UNIT, 0, 5, d, *operands, *[None] * 5) == -c_api.GKL_NO_KERNEL
     assert function(*kinds, 0, d, *[None] * 9) == 0
 
 
 def test_addresses_are_those_of_the_table():
-    address = ctypes.cast(c_api.kl_f64, ctypes.c_void_p).value
-    kl = np.empty(1)
-    function = type(c_api.kl_f64)(address)
-    one = np.ones(4)
+    """The capsule's, of which major, minor and version come first."""
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    table = pointer(_core.C_API, b"gkl._core.C_API")
+    names = ("kl_f32", "kl_f64", "kl_and_grad_f32", "kl_and_grad_f64")
+    head = 2 * ctypes.sizeof(ctypes.c_int) + ctypes.sizeof(ctypes.c_char_p)
+    addresses = (ctypes.c_void_p * len(names)).from_address(table + head)
+    for name, address in zip(names, addresses, strict=True):
+        assert ctypes.cast(getattr(c_api, name), ctypes.c_void_p).value == address
+    one, kl = np.ones(4), np.empty(1)
+    function = type(c_api.kl_f64)(addresses[1])
     assert function(c_api.GKL_STD, c_api.GKL_UNIT, 1, 4, one.ctypes, one.ctypes, None, None,
                     kl.ctypes) == 0  # fmt: skip
     assert kl == 2
-    assert address in _core.c_functions().values()
+
+
+def names_in(text):
+    return set(re.findall(r"\b(?:gkl|GKL)_\w+", text))
+
+
+def test_cython_has_all_of_the_header():
+    header = Path(gkl.get_include(), "gkl.h").read_text()
+    declarations = Path(c_api.__file__).with_suffix(".pxd").read_text()
+    ours = names_in(re.sub(r"/\*.*?\*/", "", header, flags=re.S))
+    theirs = names_in(re.sub("#.*", "", declarations))
+    assert len(ours) > 70
+    own = {"GKL_H", "GKL_EXPORTS", "gkl_enums_are_as_large_as_int"}
+    assert theirs - {"gkl_python", "gkl_import"} == ours - own

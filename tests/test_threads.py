@@ -21,7 +21,8 @@ FACTOR = rng.normal(size=(300, 6, 2))
 P = DiagNormal(MEAN, logvar=LOGVAR)
 Q = DiagNormal(MEAN[::-1], var=np.exp(LOGVAR))
 FULL = FullNormal(MEAN[:300, :6], cov=FACTOR @ FACTOR.swapaxes(1, 2) + np.eye(6))
-LARGE = FullNormal(MEAN[:3, :40], cov=np.cov(MEAN[:200, :40].T) + np.eye(40) * np.ones((3, 1, 1)))
+WIDE = rng.normal(size=(3, 200, 300))  # by BLAS on every ISA
+LARGE = FullNormal(WIDE[:, :, 0], cov=WIDE @ WIDE.swapaxes(1, 2))
 LOW = LowRankNormal(MEAN[:300, :6], factor=FACTOR, var=0.5)
 
 
@@ -93,12 +94,12 @@ def test_all_calls_side_by_side():
 
 
 FIRST_USE = """
-import threading
+import importlib.util, sys, threading
 import gkl  # nothing of it has run yet
 import numpy as np
 
 barrier, found = threading.Barrier(8), []
-x = np.random.default_rng(0).normal(size=(3, 70, 100))
+x = np.random.default_rng(0).normal(size=(3, 200, 300))
 
 def work():
     barrier.wait()
@@ -112,6 +113,8 @@ for thread in threads:
 for thread in threads:
     thread.join()
 assert len(found) == 8 and len(set(found)) == 1, "one gufunc, the same bits"
+taken = "scipy.linalg.cython_blas" in sys.modules
+assert taken or not importlib.util.find_spec("scipy"), "BLAS was not looked for"
 """
 
 

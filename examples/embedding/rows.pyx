@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# cython: language_level=3
+# cython: language_level=3, freethreading_compatible=True
 """Gaussians of log-variances in two NumPy arrays, without the GIL and without a call of Python."""
 
 from gkl.c_api cimport GKL_LOGVAR, GKL_UNIT, gkl_api, gkl_import

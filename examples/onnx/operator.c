@@ -74,7 +74,10 @@ static ort_status *compute(void *kernel, ort_context *context) {
         *(const ort_type *)kernel == ORT_DOUBLE
             ? gkl_kl_f64(GKL_LOGVAR, GKL_UNIT, n, d, mean.data, logvar.data, NULL, NULL, kl)
             : gkl_kl_f32(GKL_LOGVAR, GKL_UNIT, n, d, mean.data, logvar.data, NULL, NULL, kl);
-    return bad < 0 ? refuse("KLDiagLogvar: out of memory") : NULL;
+    static const char *const why[] = {[GKL_NO_MEMORY] = "KLDiagLogvar: out of memory",
+                                      [GKL_NO_KERNEL] = "KLDiagLogvar: no such kernel",
+                                      [GKL_BAD_ARGUMENT] = "KLDiagLogvar: bad argument"};
+    return bad < 0 ? refuse(why[-bad]) : NULL;
 }
 
 static const char *name(const ort_operator *op) { return (void)op, "KLDiagLogvar"; }

@@ -140,6 +140,7 @@ void test_pairwise_bad(void);
 void test_pairwise_extremes(void);
 void test_nearest(void);
 void test_pairwise_poll(void);
+void test_pairwise_arguments(void);
 void test_gathers(void);
 void test_rows(void);
 void test_xla(void);

@@ -2,7 +2,7 @@
  *
  * The C core without Python: every instruction set of this machine through gkl.h alone.
  *
- *     cc -std=gnu11 -O2 -ffp-contract=off -fopenmp -Isrc_c tests/native/[a-z]*.c src_c/[a-z]*.c -lm -lpthread
+ *     cc @src_c/flags -O2 -fopenmp -Isrc_c tests/native/[a-z]*.c src_c/[a-z]*.c -lm -lpthread
  */
 #include <stdlib.h>
 #include <pthread.h>
@@ -234,6 +234,7 @@ int main(int argc, char **argv) {
         test_pairwise_extremes();
         test_nearest();
         test_pairwise_poll();
+        test_pairwise_arguments();
         test_gathers();
         test_rows();
         test_xla();

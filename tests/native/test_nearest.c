@@ -125,7 +125,7 @@ void test_nearest(void) {
 static int polls;
 
 static int stop_at_second(void) { return ++polls < 2 ? 0 : -7; }
-static int go_on(void) { return ++polls, 0; }
+static int go_on(void) { return ++polls, 1; } /* not less than 0 */
 
 /* Between blocks of q; all the items are one item. */
 void test_pairwise_poll(void) {
@@ -155,8 +155,71 @@ void test_pairwise_poll(void) {
     }
     check(start[1] == MANY - 1 && start[2] == 2 * (MANY - 1), "after polls: %td, %td", start[1],
           start[2]);
-    /* what no kernel does */
-    job.p = GKL_UNIT;
-    check(gkl_pairwise(&job, values, stride) == GKL_NO_KERNEL, "N(0, I) among pairs");
+    group_end();
+}
+
+/* What is refused by all three, and nothing is written. */
+static void test_refused(void) {
+    double bound[2] = {1, 1}, values[4] = {7, 7, 7, 7}, *found;
+    ptrdiff_t near[2], start[3] = {7, 7, 7}, *index;
+    const ptrdiff_t stride[] = {16, 8};
+    char state[4] = {7, 7, 7, 7};
+    const gkl_array in = {.data = (char *)bound, .stride = stride, .step = 8};
+    const gkl_pairwise_job good = {.storage = GKL_F64, .n = 2, .m = 2, .dim = 1,
+                                   .in = {in, in, in, in}, .state_p = state,
+                                   .state_q = state + 2};
+#define REFUSED(field, value, status)                                                            \
+    do {                                                                                         \
+        gkl_pairwise_job job = good;                                                             \
+        job.field = value;                                                                       \
+        check(gkl_pairwise(&job, values, stride) == (status), "pairwise: " #field " = " #value); \
+        EACH(k, 2) check(gkl_nearest(&job, k, 0, values, near) == (status),                      \
+                         "%d nearest: " #field " = " #value, k);                                 \
+        check(gkl_within(&job, bound, 0, start, &index, &found) == (status),                     \
+              "within: " #field " = " #value);                                                   \
+        free(index);                                                                             \
+        free(found);                                                                             \
+    } while (0)
+    REFUSED(p, GKL_UNIT, GKL_NO_KERNEL); /* N(0, I) is none of them */
+    REFUSED(q, (gkl_kind)-1, GKL_NO_KERNEL);
+    REFUSED(metric, GKL_METRICS, GKL_NO_KERNEL);
+    REFUSED(storage, (gkl_type)(GKL_F64 + 1), GKL_NO_KERNEL);
+    REFUSED(n, -1, GKL_BAD_ARGUMENT);
+    REFUSED(m, -1, GKL_BAD_ARGUMENT);
+    REFUSED(dim, -1, GKL_BAD_ARGUMENT);
+    REFUSED(dim, PTRDIFF_MAX / 8, GKL_NO_MEMORY);
+#undef REFUSED
+    check(gkl_nearest(&good, -1, 0, values, near) == GKL_BAD_ARGUMENT, "-1 nearest");
+    EACH(i, 4) check(values[i] == 7 && state[i] == 7 && start[i % 3] == 7, "%d was written", i);
+}
+
+/* The states of both sides are told, though nothing is asked of them. */
+static void test_states_of_none(void) {
+    enum { MANY = 20000 }; /* more than a block */
+    static double one[MANY], var[MANY];
+    static char state[2][MANY];
+    const ptrdiff_t stride[] = {8, 8};
+    EACH(i, MANY) var[i] = i % 7 ? 1 : -1;
+    EACH(which, 3) {
+        gkl_pairwise_job job = {.storage = GKL_F64, .n = which == 0 ? 0 : MANY,
+                                .m = which == 1 ? 0 : MANY, .dim = 1, .state_p = state[0],
+                                .state_q = state[1]};
+        EACH(k, 4)
+            job.in[k] =
+                (gkl_array){.data = (char *)(k % 2 ? var : one), .stride = stride, .step = 8};
+        memset(state, 7, sizeof state);
+        const int code = which == 2 ? gkl_nearest(&job, 0, 0, NULL, NULL)
+                                    : gkl_pairwise(&job, NULL, stride);
+        check(code == 0, "%d: code %d", which, code);
+        EACH(side, 2) EACH(i, MANY)
+            check(state[side][i] == (side == which ? 7 : i % 7 == 0),
+                  "%d: state %d of side %d is %d", which, i, side, state[side][i]);
+    }
+}
+
+void test_pairwise_arguments(void) {
+    group_begin("pairwise arguments");
+    test_refused();
+    test_states_of_none();
     group_end();
 }

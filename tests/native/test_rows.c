@@ -129,6 +129,19 @@ static void test_arguments(void) {
     check(VALUE(GKL_VAR, 99, 1, 4, one, one, one, one, &kl) == -GKL_NO_KERNEL, "no such kind");
     check(VALUE(-1, GKL_VAR, 1, 4, one, one, one, one, &kl) == -GKL_NO_KERNEL, "no such kind");
     check(kl == 7, "an output was written");
+    EACH(p, GKL_LOW_RANK) EACH(q, GKL_LOW_RANK) if (p != GKL_UNIT) { /* an empty array's NULL */
+        kl = 7;
+        check(VALUE(p, q, 1, 0, 0, 0, 0, 0, &kl) == 0 && kl == 0, "d = 0, %d to %d", p, q);
+        kl = 7;
+        check(gkl_kl_and_grad_f64((gkl_kind)p, (gkl_kind)q, 1, 0, 0, 0, 0, 0, &kl, 0, 0, 0, 0) == 0
+                  && kl == 0, "gradients, d = 0, %d to %d", p, q);
+    }
+    check(VALUE(GKL_VAR, GKL_UNIT, 1, 0, 0, 0, 0, 0, NULL) == -GKL_BAD_ARGUMENT,
+          "d = 0, no output");
+    static double many[1000]; /* more than is done without a job; as variances, bad */
+    *gkl_bad_items() = 9;
+    check(VALUE(GKL_VAR, GKL_UNIT, 1, COUNT(many), many, many, 0, 0, &kl) == 1
+              && *gkl_bad_items() == 9, "bad items of the caller's last job");
 #undef VALUE
     const gkl_api *api = gkl_get_api();
     check(api->major == GKL_API_MAJOR && api->minor == GKL_API_MINOR
@@ -139,6 +152,8 @@ static void test_arguments(void) {
           "functions of the table");
     group_end();
 }
+
+static int say_one(void) { return 1; }
 
 static void test_jobs(void) {
     static double one[4] = {1, 1, 1, 1}, kl;
@@ -167,6 +182,12 @@ static void test_jobs(void) {
     REFUSED(nsum, -1, GKL_BAD_ARGUMENT);
     REFUSED(dim, -1, GKL_BAD_ARGUMENT);
     REFUSED(rank_q, -1, GKL_BAD_ARGUMENT);
+    static const ptrdiff_t negative[] = {-1};
+    REFUSED(shape, negative, GKL_BAD_ARGUMENT);
+    REFUSED(index[1] = stride; job.ndim, 0, GKL_BAD_ARGUMENT);
+    REFUSED(index[0] = stride; job.ndim, 2, GKL_BAD_ARGUMENT);
+    REFUSED(q = GKL_VAR; job.output, GKL_ENTROPY, GKL_NO_KERNEL);
+    REFUSED(p = job.q = GKL_COV; job.output, GKL_ENTROPY, GKL_NO_KERNEL);
 #undef REFUSED
     check(kl == 7, "an output was written");
     gkl_job unit_to_matrix = good; /* there is no such pair, not even of groups */
@@ -174,6 +195,10 @@ static void test_jobs(void) {
     unit_to_matrix.q = GKL_COV;
     check(gkl_run(&unit_to_matrix) == GKL_NO_KERNEL, "unit p against a matrix");
     check(gkl_run(&good) == 0 && kl == 2, "a good one");
+    gkl_job polled = good;
+    polled.poll = say_one;
+    kl = 7;
+    check(gkl_run(&polled) == 0 && kl == 2, "a poll of more than 0");
     group_end();
 }
 
