@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,8 +183,11 @@ def _without_self(value: Any, index: Any, start: int) -> tuple[Any, Any]:
 def _write(output: str, folder: WorkFolder) -> None:
     """The output from the arrays, whole or not at all."""
     try:
-        with atomic_file(output, folder.path) as file:
-            np.savez(file, **folder.arrays)  # type: ignore[arg-type]
+        # np.savez of NumPy 2.0 leaves the archive open when the disk is full
+        with atomic_file(output, folder.path) as file, ZipFile(file, "w") as archive:
+            for name, x in folder.arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, x, allow_pickle=False)
     except OSError as error:
         raise DataError(f"{output}: cannot be written: {error.strerror or error}") from None
 

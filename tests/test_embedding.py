@@ -33,6 +33,11 @@ def commands(section):
     return [(sh, printed or None) for sh, printed in blocks]
 
 
+def test_the_readme_has_these_commands():
+    install, program = commands("The C library")[0][0], commands(r"C and C\+\+")[0][0]
+    assert f"```sh\n{install}{program}```" in (ROOT / "README.md").read_text()
+
+
 @pytest.fixture(params=COMPILERS)
 def compiler(request):
     if shutil.which(request.param) is None or shutil.which(COMPILERS[request.param]) is None:
