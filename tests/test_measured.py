@@ -44,9 +44,10 @@ def test_every_parameter_is_measured(load):
 
 
 def test_words_about_torch_are_those_of_the_table():
-    """README.md on the KL step of a VAE: gkl.torch.kl, the drop-in, torch's own, in ms."""
-    row = r"4,096 x 128 f32, 2 threads \| value and gradients \| ([\d.]+) \| ([\d.]+) \| ([\d.]+)"
-    measured = re.search(row, (BENCHMARKS / "README.md").read_text()).groups()
+    """README.md on the KL step of a VAE, in ms: gkl.torch.kl, the drop-in, torch's own, compiled."""
+    start = "| 4,096 x 128 f32, 2 threads | value and gradients |"
+    [row] = [x for x in (BENCHMARKS / "README.md").read_text().splitlines() if x.startswith(start)]
+    measured = [row.split(" | ")[2:7][k] for k in (0, 1, 2, 4)]
     readme = (ROOT / "README.md").read_text()
     words = re.search(r"The KL step of a VAE, 4,096 x 128,[^(]*", readme)[0]
     assert re.findall(r"([\d.]+) ms", words) == [f"{float(x) / 1e3:.2g}" for x in measured]
