@@ -44,7 +44,7 @@ def test_every_parameter_is_measured(load):
 
 
 def test_words_about_torch_are_those_of_the_table():
-    """README.md on the KL step of a VAE, in ms: gkl.torch.kl, the drop-in, torch's own, compiled."""
+    """README.md on the KL step of a VAE: gkl.torch.kl, the drop-in, torch's own, compiled."""
     start = "| 4,096 x 128 f32, 2 threads | value and gradients |"
     [row] = [x for x in (BENCHMARKS / "README.md").read_text().splitlines() if x.startswith(start)]
     measured = [row.split(" | ")[2:7][k] for k in (0, 1, 2, 4)]
