@@ -52,6 +52,12 @@ def exact_kl(kind, mean_p, scale_p, mean_q, scale_q):
         return total
 
 
+def variances(x):
+    """In extended precision."""
+    scale = x.parameters[x.parameter].astype(np.longdouble)
+    return {"var": scale, "std": scale * scale, "logvar": np.exp(scale)}[x.parameter]
+
+
 def phi(u):
     """u - log1p(u); near 0 by its series."""
     small = np.abs(u) < 0.02
@@ -265,6 +271,23 @@ def test_mixed_kinds(isa, kinds, dtype):
     p, q = batch(rng, kinds[0], 9, 6, dtype), batch(rng, kinds[1], 30, 6, dtype)
     rtol = 1e-5 if dtype == np.float32 else 1e-13
     np.testing.assert_allclose(gkl.pairwise_kl(p, q), gkl.kl(p.reshape(-1, 1), q), rtol=rtol)
+
+
+@pytest.mark.parametrize("dtype", helpers.FLOATS)
+@pytest.mark.parametrize("kinds", [(a, b) for a in KINDS for b in KINDS if a != b])
+def test_mixed_kinds_near_equality(isa, kinds, dtype):
+    """p's scale is converted and rounded once, which counts 1/|u| times."""
+    rng = np.random.default_rng(8)
+    q = batch(rng, kinds[1], 30, 6, dtype)
+    for e in (1e-1, 1e-3, 1e-5):
+        p = near(rng, q, e)
+        of_p = np.asarray(scale(kinds[0], variances(p)), dtype)
+        p = gkl.DiagNormal(p.mean, **{kinds[0]: of_p})
+        v_p, v_q = variances(p)[:, None], variances(q)
+        u, delta = (v_p - v_q) / v_q, p.mean.astype(np.longdouble)[:, None] - q.mean
+        cov, mean = phi(u), delta**2 / v_q
+        bound = TOLERANCE[dtype] * (cov + cov / np.abs(u) + mean).sum(-1) / 2
+        assert (np.abs(gkl.pairwise_kl(p, q) - (cov + mean).sum(-1) / 2) <= bound).all()
 
 
 @pytest.mark.parametrize("dtype", helpers.FLOATS)
