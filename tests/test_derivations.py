@@ -19,7 +19,10 @@ from derivations import (
     tex,
     truths_closed_forms,  # noqa: F401 enter what they have
     truths_gradients,  # noqa: F401
-    truths_others,  # noqa: F401
+    truths_mixtures,  # noqa: F401
+    truths_pairwise,  # noqa: F401
+    truths_rounding,  # noqa: F401
+    truths_vae,  # noqa: F401
 )
 from derivations.inputs import INPUTS
 from derivations.truths import TRUTHS

@@ -57,6 +57,7 @@ def test_words_about_the_cost_of_a_call():
     """docs/embedding.md on a call of a function of rows, alone."""
     limit = re.search(r"less than (\d+) ns", (ROOT / "docs" / "embedding.md").read_text())[1]
     rows = json.loads((BENCHMARKS / "results" / "call_cost.json").read_text())["rows"]
+    assert len(rows) == 16
     for row in rows:
         kernel, table, job = row["alone"]
         assert table - kernel < float(limit) < job - kernel, row["work"]
