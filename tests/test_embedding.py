@@ -366,7 +366,7 @@ def test_cython(shell):
     path = "PYTHONPATH=examples/embedding:$PYTHONPATH"
     shell(f"{path} python -P -c '{NO_GIL.format('rows')}'")
     shell(
-        "PYTHONPATH=examples/embedding:$PYTHONPATH python -P -c '"
+        f"{path} python -P -c '"
         "import numpy as np, rows, gkl, pytest\n"
         "mean, logvar = np.random.default_rng(0).normal(size=(2, 9, 100)).astype(np.float32)\n"
         "logvar[4] = np.inf\n"
